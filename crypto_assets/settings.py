@@ -1,0 +1,124 @@
+"""One frozen Settings, read from `CRYPTO_ASSETS_*` environment variables, overridden by the command line.
+
+Errors name the variable, the value and what is allowed. Secrets are `SecretStr`: they print as stars and enter no table, no
+metadata and no log.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from crypto_assets.market.coins import DEFAULT_SYMBOLS, Universe
+from crypto_assets.market.errors import SettingsError
+
+PREFIX = "CRYPTO_ASSETS_"
+MARKETS = ("standard", "realistic", "regime", "leadlag", "null")
+DEMO_DAYS = 116
+"""60 days of history, then four folds of two weeks."""
+EARLIEST = date(2017, 8, 17)
+"""First day any venue here has candles for."""
+
+
+class Settings(BaseSettings):
+    """Everything that may differ between two runs of the same code."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    world: Literal["sandbox", "archive", "live"] = "sandbox"
+    lake: Path = Path("data_lake")
+    symbols: tuple[str, ...] | str = DEFAULT_SYMBOLS
+    start: date | None = None
+    """First daily partition; by default `DEMO_DAYS` before today."""
+    end: date | None = None
+    """Last daily partition the demo or a build asks for; by default yesterday."""
+    fold: Literal["2w", "month"] | None = None
+    """Length of a walk-forward fold; by default two weeks in the sandbox, a month elsewhere."""
+    warmup_days: int = Field(default=60, ge=14)
+    """Days of history before the first fold."""
+    preset: Literal["debug", "small", "full"] = "small"
+    market: Literal["standard", "realistic", "regime", "leadlag", "null"] = "standard"
+    seed: int = Field(default=7, ge=0)
+    sandbox_url: str = "http://127.0.0.1:8765"
+    threads: int = Field(default=2, ge=1)
+    mlflow_uri: str | None = None
+    """Tracking store; by default a SQLite file inside the lake (`.mlflow`)."""
+    contact: str = "crypto_assets (https://example.invalid/contact)"
+    """User-Agent: some providers require a way to reach you."""
+    coinmetrics_key: SecretStr | None = None
+
+    @field_validator("symbols", mode="after")
+    @classmethod
+    def _known(cls, value: tuple[str, ...] | str) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        return Universe.of(s.strip() for s in parts).symbols
+
+    @model_validator(mode="after")
+    def _dates(self) -> Settings:
+        for name, value in (("start", self.start), ("end", self.end)):
+            if value is None:
+                continue
+            if value > today():
+                raise ValueError(f"{name} {value} is in the future (today is {today()} UTC): choose a day that has closed")
+            if value < EARLIEST:
+                raise ValueError(f"{name} {value} is before any market here was listed: the first day is {EARLIEST}")
+        if self.start and self.end and self.end < self.start:
+            raise ValueError(f"start {self.start} is after end {self.end}: swap the two dates")
+        return self
+
+    @property
+    def universe(self) -> Universe:
+        """The coins."""
+        return Universe.of(self.symbols)
+
+    @property
+    def first_day(self) -> date:
+        """First daily partition."""
+        return self.start or self.last_day - timedelta(days=DEMO_DAYS - 1)
+
+    @property
+    def last_day(self) -> date:
+        """Last closed day that is asked for."""
+        return self.end or today() - timedelta(days=1)
+
+    @property
+    def fold_length(self) -> str:
+        """`2w` or `month`."""
+        return self.fold or ("2w" if self.world == "sandbox" else "month")
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow tracking store."""
+        return self.mlflow_uri or f"sqlite:///{self.lake.expanduser().resolve() / '.mlflow' / 'mlflow.db'}"
+
+
+def today() -> date:
+    """The current UTC day."""
+    return datetime.now(UTC).date()
+
+
+def load(**overrides: Any) -> Settings:
+    """Settings from the environment and `overrides` (None means "not given").
+
+    Raises SettingsError naming every variable or option that is wrong, its value, and what is allowed.
+    """
+    given = {k: v for k, v in overrides.items() if v is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(e, given) for e in error.errors())) from error
+
+
+def _explain(error: Any, given: dict[str, Any]) -> str:
+    name = str(error["loc"][0]) if error["loc"] else ""
+    if not name:
+        return str(error["msg"]).removeprefix("Value error, ")
+    variable = f"{PREFIX}{name.upper()}"
+    where = f"option {name}" if name in given else variable
+    value = given.get(name, os.environ.get(variable, error.get("input")))
+    return f"{where} = {value!r}: {str(error['msg']).removeprefix('Value error, ')}"

@@ -1,0 +1,65 @@
+"""What a source is: a raw table, a pure fetch, and the facts about its provider that everything else needs."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+from crypto_assets.lake.tables import RawTable
+from crypto_assets.market.time import DAY, Window
+
+if TYPE_CHECKING:
+    from crypto_assets.sources._http import Http
+
+
+@dataclass(frozen=True)
+class History:
+    """How far back a provider goes: everything, the last `days`, or only from now on."""
+
+    kind: Literal["full", "days", "none"] = "full"
+    days: int | None = None
+
+
+FULL = History()
+
+
+@dataclass(frozen=True)
+class Source:
+    """One provider table.
+
+    `fetch(window, http)` returns every row whose `ts` lies in `window`, in table shape, with `available_at` filled. It raises a
+    SourceError for anything else than the documented answer, and returns an empty frame where the provider really has nothing.
+    `lag(frame) -> Expr` gives `available_at` from `ts` alone, which is how imported history gets it.
+    """
+
+    table: type[RawTable]
+    fetch: Callable[[Window, Http], pl.DataFrame]
+    provider: str
+    available_at: pl.Expr
+    """`available_at` as an expression of the row: the publication lag, used by `fetch` and by `import` alike."""
+    pool: str
+    keys: tuple[str, ...] = ()
+    """Names of Settings fields that must be set; empty means keyless."""
+    history: History = FULL
+    freshness: timedelta = 2 * DAY
+    """How old the newest row may be in world live."""
+    terms: str = ""
+
+    @property
+    def name(self) -> str:
+        """Short name, which is also the module's."""
+        return self.table.name.removeprefix("raw/")
+
+
+def discover() -> dict[str, Source]:
+    """Every source by name: each module of this package that does not begin with an underscore has a SOURCE."""
+    import crypto_assets.sources as package
+
+    names = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_") and not m.ispkg)
+    return {name: importlib.import_module(f"{package.__name__}.{name}").SOURCE for name in names}
