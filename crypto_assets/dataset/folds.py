@@ -22,7 +22,7 @@ VALID_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Fold:
-    """`train`, `valid` and `test` are disjoint, in this order, each followed by a purge of 24 h (between valid and test too)."""
+    """`train`, `valid` and `test` are disjoint, in this order, each followed by a purge of 24 h."""
 
     name: str
     train: Window

@@ -123,7 +123,7 @@ class Universe:
         chosen: list[Coin] = []
         for symbol in symbols:
             if symbol not in COINS:
-                near = difflib.get_close_matches(symbol.upper(), list(COINS) + ["MATIC"], n=3, cutoff=0.4)
+                near = difflib.get_close_matches(symbol.upper(), [*COINS, "MATIC"], n=3, cutoff=0.4)
                 hint = f"; did you mean {' or '.join(near)}?" if near else ""
                 if symbol == "MATIC":
                     hint = "; MATIC has been POL since 2024-09-10: write POL"

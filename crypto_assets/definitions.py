@@ -1,0 +1,50 @@
+"""The code location: every asset, check, job, schedule and resource, assembled from Settings.
+
+Importing this module imports Dagster and polars and nothing heavier; torch, MLflow, ccxt and the rest load inside the steps.
+"""
+
+from typing import Any
+
+import dagster as dg
+
+from crypto_assets.orchestration.access import Access, adopt
+from crypto_assets.orchestration.assets.backtests import backtest_assets
+from crypto_assets.orchestration.assets.models import fusion_assets, model_assets
+from crypto_assets.orchestration.assets.tables import derived_asset, source_asset
+from crypto_assets.orchestration.jobs import daily_schedule, jobs
+from crypto_assets.orchestration.partitions import partitions
+from crypto_assets.settings import Settings, load
+
+
+def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definitions:
+    """The definitions for `settings` (by default: the environment, and the stamp of the lake it names).
+
+    `resources` replaces resources by name, so a test assembles a changed code location in one call.
+    """
+    from crypto_assets.dataset.assemble import derivations
+    from crypto_assets.features import families
+    from crypto_assets.models.registry import MODELS, describe
+    from crypto_assets.sources import discover
+
+    settings = adopt(settings or load())
+    parts = partitions(settings)
+    assets = [source_asset(source, settings, parts) for source in discover().values()]
+    assets += [derived_asset(derivation, parts) for derivation in derivations(families())]
+    for name in MODELS:
+        assets += model_assets(name, describe(name), settings, parts)
+    assets += fusion_assets(parts, settings)
+    assets += backtest_assets(list(MODELS), settings)
+    all_jobs = jobs(parts)
+    return dg.Definitions(
+        assets=assets,
+        jobs=all_jobs,
+        schedules=daily_schedule(all_jobs, parts),
+        resources={"access": Access(settings), **resources},
+    )
+
+
+def __getattr__(name: str) -> Any:
+    """`defs` is built when Dagster asks for it, so importing this module reads no lake."""
+    if name == "defs":
+        return build_defs()
+    raise AttributeError(name)

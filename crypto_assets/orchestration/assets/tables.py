@@ -1,0 +1,108 @@
+"""Raw, curated, feature and label tables: one factory for sources, one for everything derived."""
+
+import math
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from crypto_assets.lake import Derivation, Table, derive
+from crypto_assets.market.time import DAY, Window
+from crypto_assets.orchestration.access import Access
+from crypto_assets.orchestration.checks import column_schema, ingest_result, schema_result, schema_spec
+from crypto_assets.orchestration.partitions import Partitions, days, window_of
+from crypto_assets.settings import Settings
+from crypto_assets.sources import Source
+from crypto_assets.sources._ingest import ingest
+
+RETRY = dg.RetryPolicy(max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+OWNERS = {"raw": "team:data", "curated": "team:data", "features": "team:research", "labels": "team:research"}
+
+
+def source_asset(source: Source, settings: Settings, parts: Partitions) -> dg.AssetsDefinition:
+    """`raw/<source>`: fetched in worlds sandbox and live, read from the staged imports in world archive."""
+    table = source.table
+    key = table.name.split("/")
+    live = settings.world == "live"
+
+    @dg.asset(
+        key=key,
+        partitions_def=parts.daily,
+        backfill_policy=dg.BackfillPolicy.multi_run(30) if live else dg.BackfillPolicy.single_run(),
+        pool=source.pool,
+        retry_policy=RETRY if live else None,
+        kinds={"polars", "parquet"},
+        group_name="raw",
+        owners=[OWNERS["raw"]],
+        tags={"provider": source.provider},
+        description=_doc(source.fetch, table),
+        metadata={"dagster/column_schema": column_schema(table), "terms": source.terms, "provider": source.provider},
+        check_specs=[schema_spec(key)],
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=source.freshness) if live else None,
+        required_resource_keys={"access"},
+    )
+    def raw(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        access: Access = context.resources.access
+        window = window_of(context)
+        rows, reason = fetched(source, access, window)
+        done = ingest(table, rows, access.lake, window, settings.universe, datetime.now(UTC))
+        metadata = {"dagster/row_count": done.total, "quarantined": done.quarantined.height}
+        return dg.MaterializeResult(metadata=metadata, check_results=[ingest_result(table, done, reason)])
+
+    return raw
+
+
+def fetched(source: Source, access: Access, window: Window):  # noqa: ANN201
+    """Rows of `window` and, where there can be none, the reason (no key, before the provider's history)."""
+    if access.settings.world == "archive":
+        from crypto_assets.sources import _archive
+
+        rows = _archive.read(access.lake, source, window)
+        return rows, None if rows.height else "nothing was imported for these days"
+    unset = [k for k in source.keys if getattr(access.settings, k, None) is None]
+    if unset:
+        return source.table.empty(), f"no key: set {', '.join('CRYPTO_ASSETS_' + k.upper() for k in unset)}"
+    return source.fetch(window, access.http), None
+
+
+def derived_asset(derivation: Derivation, parts: Partitions) -> dg.AssetsDefinition:
+    """`curated/...`, `features/...`, `labels/...`: one derivation, any number of days in one run."""
+    table: type[Table] = derivation.table
+    key = table.name.split("/")
+    mapping = days(before=math.ceil(derivation.lookback / DAY), after=math.ceil(derivation.lookahead / DAY))
+
+    @dg.asset(
+        key=key,
+        deps=[dg.AssetDep(name.split("/"), partition_mapping=mapping) for name in dict.fromkeys(derivation.inputs.values())],
+        partitions_def=parts.daily,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        kinds={"polars", "parquet"},
+        group_name=key[0],
+        owners=[OWNERS[key[0]]],
+        description=_doc(derivation.compute, table, derivation.doc),
+        metadata={
+            "dagster/column_schema": column_schema(table),
+            "lookback_hours": derivation.lookback.total_seconds() / 3600,
+            "lookahead_hours": derivation.lookahead.total_seconds() / 3600,
+        },
+        check_specs=[schema_spec(key)],
+        required_resource_keys={"access"},
+    )
+    def derived(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        lake = context.resources.access.lake
+        window = window_of(context)
+        rows = derive(derivation, lake, window)
+        by_day = lake.write(table, rows, window)
+        return dg.MaterializeResult(
+            metadata={"dagster/row_count": rows.height, "columns": len(table.dtypes)},
+            check_results=[schema_result(table, rows, by_day)],
+        )
+
+    return derived
+
+
+def _doc(function: object, table: type[Table], fallback: str = "") -> str:
+    import sys
+
+    module = sys.modules.get(getattr(function, "__module__", ""))
+    text = (getattr(module, "__doc__", None) or getattr(table, "__doc__", None) or fallback or table.name).strip()
+    return text

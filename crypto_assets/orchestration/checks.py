@@ -1,0 +1,100 @@
+"""Asset checks made from a table's schema: wrong shape, too many quarantined rows or missing bars block what is downstream."""
+
+import math
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from crypto_assets.lake import Table
+from crypto_assets.market.errors import SchemaError
+
+MAX_MISSING = 0.05
+"""Share of (coin, hour) slots that may be missing before a write blocks: an exchange's outage takes an hour or two of a day
+(8 %), spread over a universe that stays under one in twenty; more means the fetch was not complete."""
+
+
+def schema_spec(key: list[str]) -> dg.AssetCheckSpec:
+    """The blocking schema check every table has."""
+    return dg.AssetCheckSpec(
+        "schema", asset=dg.AssetKey(key), blocking=True, description="pandera schema: types, nulls, bounds, row rules"
+    )
+
+
+def schema_result(table: type[Table], rows: pl.DataFrame, rows_by_day: dict | None = None) -> dg.AssetCheckResult:
+    """Validate what was written."""
+    from crypto_assets.lake import quarantine
+
+    metadata: dict[str, Any] = {"rows": rows.height}
+    if rows_by_day:
+        metadata["rows_by_day"] = _day_table(rows_by_day)
+    try:
+        bad = quarantine.split(table, rows).bad
+    except SchemaError as error:
+        return _failed("schema", str(error), metadata)
+    if bad.height:
+        examples = bad.group_by("reason").len().sort("len", descending=True).head(5)
+        return _failed("schema", f"{bad.height} rows break {table.name}: {dict(examples.iter_rows())}", metadata)
+    return dg.AssetCheckResult(passed=True, check_name="schema", metadata=metadata)
+
+
+def ingest_result(table: type[Table], done: Any, reason: str | None = None) -> dg.AssetCheckResult:
+    """The verdict on a raw table: quarantined share and missing slots against the table's thresholds."""
+    metadata: dict[str, Any] = {
+        "rows": done.total,
+        "quarantined": done.quarantined.height,
+        "missing_share": round(done.missing, 5),
+        "rows_by_day": _day_table(done.rows),
+    }
+    if done.quarantined.height:
+        counts = done.quarantined.group_by("reason").len().sort("len", descending=True).head(10)
+        metadata["reasons"] = dg.MetadataValue.json(dict(counts.iter_rows()))
+    if done.quarantined_share > table.max_quarantined:
+        text = f"{done.quarantined_share:.1%} of the rows are quarantined, at most {table.max_quarantined:.1%} may be"
+        return _failed("schema", text, metadata)
+    if done.missing > MAX_MISSING:
+        return _failed("schema", f"{done.missing:.1%} of the bars are missing, at most {MAX_MISSING:.0%} may be", metadata)
+    if reason or done.quarantined.height or done.missing:
+        metadata["reason"] = reason or "fewer bad or missing rows than block"
+        return dg.AssetCheckResult(
+            passed=not reason and not done.quarantined.height,
+            check_name="schema",
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata=metadata,
+        )
+    return dg.AssetCheckResult(passed=True, check_name="schema", metadata=metadata)
+
+
+def column_schema(table: type[Table]) -> dg.TableSchema:
+    """The table's columns for the UI: type, meaning, unit, bounds."""
+    columns = []
+    for name, dtype in table.schema().items():
+        field = table.fields[name]
+        text = " ".join(t for t in (field.meaning, f"[{field.unit}]" if field.unit else "") if t)
+        other = [f"{kind} {bound}" for kind, bound in field.checks()]
+        columns.append(
+            dg.TableColumn(
+                name,
+                type=str(dtype),
+                description=text or None,
+                constraints=dg.TableColumnConstraints(nullable=field.nullable, other=other or None),
+            )
+        )
+    rules = list(table.rules())
+    return dg.TableSchema(columns=columns, constraints=dg.TableConstraints(other=rules) if rules else None)
+
+
+def finite(values: dict[str, Any]) -> dict[str, Any]:
+    """Numeric metadata without NaN, which the event log cannot hold."""
+    return {k: v for k, v in values.items() if not (isinstance(v, float) and not math.isfinite(v))}
+
+
+def _day_table(rows: dict) -> dg.MetadataValue:
+    records = [dg.TableRecord({"day": day.isoformat(), "rows": n}) for day, n in rows.items()]
+    return dg.MetadataValue.table(records=records, schema=dg.TableSchema([dg.TableColumn("day"), dg.TableColumn("rows", "int")]))
+
+
+def _failed(check: str, reason: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=False, check_name=check, severity=dg.AssetCheckSeverity.ERROR, metadata={**metadata, "reason": reason}
+    )

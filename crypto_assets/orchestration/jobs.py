@@ -1,0 +1,76 @@
+"""Jobs and the daily schedule.
+
+`ingest` fetches and derives days, `train` fits folds, `forecast` forecasts and fuses folds, `backtest` trades, scores, reports.
+"""
+
+import dagster as dg
+
+from crypto_assets.orchestration.partitions import Partitions
+
+TABLES = dg.AssetSelection.groups("raw", "curated", "features", "labels")
+IN_PROCESS = dg.in_process_executor
+
+
+def jobs(parts: Partitions) -> list[dg.UnresolvedAssetJobDefinition]:
+    """The four jobs, each over assets that share a partitioning."""
+    return [
+        dg.define_asset_job(
+            "ingest",
+            selection=TABLES,
+            partitions_def=parts.daily,
+            executor_def=IN_PROCESS,
+            description="Raw tables, curated tables, features and labels of one or more days.",
+        ),
+        dg.define_asset_job(
+            "train",
+            selection=dg.AssetSelection.groups("models"),
+            partitions_def=parts.fold,
+            executor_def=IN_PROCESS,
+            description="Fit every model on one or more walk-forward folds.",
+        ),
+        dg.define_asset_job(
+            "forecast",
+            selection=dg.AssetSelection.groups("forecasts", "fusion"),
+            partitions_def=parts.fold,
+            executor_def=IN_PROCESS,
+            description="Forecast the test windows of one or more folds, and fuse the members.",
+        ),
+        dg.define_asset_job(
+            "backtest",
+            selection=dg.AssetSelection.groups("backtests"),
+            executor_def=IN_PROCESS,
+            description="Score the forecasts, trade them net of costs, write the report, rebuild the catalog.",
+        ),
+    ]
+
+
+def daily_schedule(definitions: list[dg.UnresolvedAssetJobDefinition], parts: Partitions) -> list[dg.ScheduleDefinition]:
+    """01:15 UTC: the day that closed is ingested; 04:15: the current fold is forecast; 04:45: scored; Sundays: retrained."""
+    by_name = {job.name: job for job in definitions}
+    ingest = dg.build_schedule_from_partitioned_job(
+        by_name["ingest"],
+        name="ingest_daily",
+        hour_of_day=3,
+        minute_of_hour=30,
+        description="Once the slowest keyless daily source (03:00 UTC) has published.",
+    )
+
+    @dg.schedule(job=by_name["forecast"], cron_schedule="0 4 * * *", name="forecast_daily", execution_timezone="UTC")
+    def forecast_daily(context: dg.ScheduleEvaluationContext):  # noqa: ANN202
+        return _current_fold(parts)
+
+    @dg.schedule(job=by_name["train"], cron_schedule="0 5 * * 0", name="train_weekly", execution_timezone="UTC")
+    def train_weekly(context: dg.ScheduleEvaluationContext):  # noqa: ANN202
+        return _current_fold(parts)
+
+    backtest = dg.ScheduleDefinition(
+        job=by_name["backtest"], cron_schedule="30 4 * * *", name="backtest_daily", execution_timezone="UTC"
+    )
+    return [ingest, forecast_daily, train_weekly, backtest]
+
+
+def _current_fold(parts: Partitions) -> dg.RunRequest | dg.SkipReason:
+    key = parts.fold.get_partition_keys()[-1]
+    if key == "none-yet":
+        return dg.SkipReason("no fold has begun yet: the warm-up is still running")
+    return dg.RunRequest(partition_key=key)

@@ -1,0 +1,127 @@
+"""Between the lake and the walk-forward run: load the panel once, fit a fold, forecast it, fuse it, all as the lake holds them."""
+
+import functools
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from crypto_assets.dataset.folds import Fold
+from crypto_assets.dataset.panel import Panel, from_tables
+from crypto_assets.lake import Lake
+from crypto_assets.market.errors import CheckpointError, SettingsError
+from crypto_assets.market.time import Window, midnight
+from crypto_assets.models._base import forecast_table
+from crypto_assets.models.checkpoint import Checkpoint
+from crypto_assets.orchestration.access import Access, folds
+from crypto_assets.settings import Settings
+
+
+def fold_named(settings: Settings, name: str) -> Fold:
+    """The fold of a partition key. Raises SettingsError for one that does not exist (yet)."""
+    for fold in folds(settings):
+        if fold.name == name:
+            return fold
+    raise SettingsError(f"no fold {name!r}: there are {[f.name for f in folds(settings)]}; build more days first")
+
+
+def members() -> dict[str, tuple[str, ...]]:
+    """Fusion name -> the models it combines."""
+    from crypto_assets.fusion.pool import MEMBERS
+
+    return MEMBERS
+
+
+def load_panel(lake: Lake, settings: Settings) -> Panel:
+    """All of matrix and labels as one panel, kept in the process until the files change."""
+    days = lake.days("features/matrix")
+    if not days:
+        raise SettingsError("features/matrix is empty: materialise the features first (`crypto-assets build`)")
+    newest = max(lake.path("features/matrix", d).stat().st_mtime_ns for d in days)
+    labelled = lake.days("labels/targets")
+    newest_label = max((lake.path("labels/targets", d).stat().st_mtime_ns for d in labelled), default=0)
+    return _panel(str(lake.root), settings.symbols, (len(days), newest, len(labelled), newest_label))
+
+
+@functools.lru_cache(maxsize=1)
+def _panel(root: str, symbols: tuple[str, ...], _state: tuple[int, ...]) -> Panel:
+    lake = Lake(root)
+    return from_tables(lake.scan("features/matrix").collect(), lake.scan("labels/targets").collect(), symbols)
+
+
+def checkpoint_folder(lake: Lake, name: str, fold: str) -> Path:
+    """Where a fold's checkpoint lies."""
+    return lake.root / "models" / name / f"fold={fold}"
+
+
+def fit(access: Access, name: str, fold: Fold) -> dict[str, Any]:
+    """Fit one model on one fold, save its checkpoint, record the run; returns metadata."""
+    import time
+
+    from crypto_assets.evaluation.walkforward import fit_fold
+
+    settings, started = access.settings, time.perf_counter()
+    panel = load_panel(access.lake, settings)
+    with access.tracked("walk-forward", f"{name} {fold.name}", model=name, fold=fold.name, market=settings.market) as recorder:
+        checkpoint = fit_fold(panel, fold, name, preset=settings.preset, seed=settings.seed, recorder=recorder)
+        folder = checkpoint.save(checkpoint_folder(access.lake, name, fold.name))
+        recorder.artifact(folder / "config.json")
+        run_id = recorder.run_id
+    weights = sum(v.size for v in checkpoint.tensors.values())
+    return {
+        "model_version": checkpoint.version,
+        "parameters": weights,
+        "features": len(checkpoint.columns),
+        "trained_until": checkpoint.trained_until.isoformat(),
+        "seconds": round(time.perf_counter() - started, 2),
+        "path": str(folder),
+        "mlflow_run": run_id,
+    }
+
+
+def newest_checkpoint(lake: Lake, name: str, fold: Fold) -> Checkpoint:
+    """The fold's checkpoint, or the newest earlier one: an older model is still out of sample."""
+    own = checkpoint_folder(lake, name, fold.name)
+    if (own / "config.json").exists():
+        return Checkpoint.load(own)
+    earlier = sorted(p for p in (lake.root / "models" / name).glob("fold=*") if p.name < f"fold={fold.name}")
+    if not earlier:
+        raise CheckpointError(f"no checkpoint of {name} for fold {fold.name} or before: run the job `train` first")
+    return Checkpoint.load(earlier[-1])
+
+
+def forecast(access: Access, name: str, chosen: Sequence[Fold]) -> pl.DataFrame:
+    """Forecast the test windows of `chosen` as far as there is data, and write them."""
+    from crypto_assets.evaluation.walkforward import predict_fold
+
+    panel = load_panel(access.lake, access.settings)
+    frames = [predict_fold(newest_checkpoint(access.lake, name, fold), panel, fold) for fold in chosen]
+    return _write(access.lake, forecast_table(name), pl.concat(frames), chosen, panel)
+
+
+def fuse(access: Access, name: str, chosen: Sequence[Fold]) -> pl.DataFrame:
+    """Combine the members' forecasts over the test windows of `chosen`, and write them."""
+    from crypto_assets.evaluation.walkforward import combine_tables
+
+    panel = load_panel(access.lake, access.settings)
+    frames = []
+    for fold in chosen:
+        tables = {m: access.lake.scan(f"forecasts/{m}", fold.test.start, fold.test.end).collect() for m in members()[name]}
+        frames.append(combine_tables(name, tables))
+    return _write(access.lake, forecast_table(f"fusion/{name}"), pl.concat(frames), chosen, panel)
+
+
+def _write(lake: Lake, table: Any, rows: pl.DataFrame, chosen: Sequence[Fold], panel: Panel) -> pl.DataFrame:
+    known = panel.ts[-1].astype("datetime64[s]").item().date()
+    for fold in chosen:
+        until = min(fold.test.end, midnight(known) + timedelta(days=1))
+        if until <= fold.test.start:
+            continue
+        window = Window(fold.test.start, until)
+        inside = (pl.col("ts") >= window.start) & (pl.col("ts") < window.end)
+        lake.write(table, rows.filter(inside), window)
+    return rows
+
+
