@@ -1,0 +1,229 @@
+"""The command line: options, help texts, errors as one readable message."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from crypto_assets.market.errors import CryptoAssetsError, SettingsError
+from crypto_assets.settings import MARKETS
+
+app = typer.Typer(
+    name="crypto-assets",
+    help="Crypto market forecasts you can believe: lineage, point in time, calibrated, net of costs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+screen = Console(stderr=True)
+
+LakeOption = Annotated[Path | None, typer.Option("--lake", help="Folder of the lake (default: CRYPTO_ASSETS_LAKE or data_lake).")]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the result as JSON to this file.")]
+FeaturesOption = Annotated[
+    list[Path] | None, typer.Option("--features", help="A Python file with a FAMILY of your own; may be given more than once.")
+]
+
+
+def main() -> None:
+    """Entry point: a CryptoAssetsError is printed as its message, with exit status 2."""
+    try:
+        app()
+    except CryptoAssetsError as error:
+        screen.print(f"error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(2)
+
+
+@app.command()
+def demo(
+    days: Annotated[int, typer.Option(help="Days of history, ending yesterday.", min=30)] = 116,
+    market: Annotated[str, typer.Option(help=f"Simulated market: {', '.join(MARKETS)}.")] = "standard",
+    seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 7,
+    preset: Annotated[str | None, typer.Option(help="Size of the nets: debug, small or full.")] = None,
+    lake: LakeOption = None,
+    json_out: JsonOption = None,
+) -> None:
+    """Run the whole graph on the simulated market: no keys, no network, a few minutes."""
+    from crypto_assets.cli.demo import run
+
+    write(json_out, run(days=days, market=market, seed=seed, preset=preset, lake=lake))
+
+
+@app.command()
+def sandbox(
+    market: Annotated[str, typer.Option(help=f"Simulated market: {', '.join(MARKETS)}.")] = "standard",
+    seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 7,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8765,
+    fault: Annotated[list[str] | None, typer.Option(help='Misbehave, for example "binance_spot:429 every 5".')] = None,
+) -> None:
+    """Serve the simulated market on loopback in every provider's wire format, until Ctrl-C."""
+    from crypto_assets.sandbox.server import serve
+
+    if market not in MARKETS:
+        raise SettingsError(f"no market {market!r}: there are {', '.join(MARKETS)}")
+    screen.print(f"sandbox: market {market}, seed {seed}, http://127.0.0.1:{port} (Ctrl-C stops it)")
+    serve(market, seed, port, tuple(fault or ()))
+
+
+@app.command("import")
+def import_(
+    table: Annotated[str, typer.Argument(help="Raw table, for example binance_perp_candles.")],
+    files: Annotated[list[Path], typer.Argument(help="Parquet or CSV files.")],
+    source: Annotated[str | None, typer.Option(help="Value for the `source` column.")] = None,
+    map_: Annotated[str | None, typer.Option("--map", help="theirs=ours,... for columns with other names.")] = None,
+    where: Annotated[str | None, typer.Option(help="SQL condition on the file's columns; other rows are ignored.")] = None,
+    lake: LakeOption = None,
+    json_out: JsonOption = None,
+) -> None:
+    """Bring your own history: check it, map it, stage it. Then `build --world archive` or `evaluate`."""
+    from crypto_assets.cli.history import run_import
+
+    write(json_out, run_import(table, files, source=source, mapping=pairs(map_), where=where, lake=lake))
+
+
+@app.command()
+def build(
+    world: Annotated[str | None, typer.Option(help="sandbox, archive or live (default: the lake's own).")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="First day, YYYY-MM-DD.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Last day, YYYY-MM-DD.")] = None,
+    select: Annotated[str | None, typer.Option(help="One job only: ingest, train, forecast or backtest.")] = None,
+    symbols: Annotated[str | None, typer.Option(help="Coins, separated by commas.")] = None,
+    lake: LakeOption = None,
+) -> None:
+    """Materialise the graph for a range of days in this process."""
+    from crypto_assets.cli.build import run
+
+    run(world=world, first=day(from_, "--from"), last=day(to, "--to"), select=select, symbols=symbols, lake=lake)
+
+
+@app.command()
+def evaluate(
+    from_: Annotated[str, typer.Option("--from", help="First test day, YYYY-MM-DD.")],
+    to: Annotated[str, typer.Option("--to", help="Last test day, YYYY-MM-DD.")],
+    train_from: Annotated[str | None, typer.Option("--train-from", help="Earliest day used (default: all there is).")] = None,
+    preset: Annotated[str | None, typer.Option(help="Size of the nets: debug, small or full.")] = None,
+    features: FeaturesOption = None,
+    models: Annotated[str | None, typer.Option(help="Only these models, separated by commas.")] = None,
+    symbols: Annotated[str | None, typer.Option(help="Coins, separated by commas (default: all the lake has).")] = None,
+    lake: LakeOption = None,
+    json_out: JsonOption = None,
+    report: Annotated[Path | None, typer.Option(help="Also write the HTML report to this file.")] = None,
+) -> None:
+    """Walk-forward evaluation of every model and baseline over the lake."""
+    from crypto_assets.cli.evaluate import run
+
+    result = run(
+        first=day(from_, "--from"),
+        last=day(to, "--to"),
+        train_from=day(train_from, "--train-from"),
+        preset=preset,
+        features=features or [],
+        only=models.split(",") if models else None,
+        symbols=symbols,
+        lake=lake,
+        report=report,
+    )
+    write(json_out, result)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help='For example "SELECT symbol, count(*) FROM curated.candles GROUP BY 1".')],
+    lake: LakeOption = None,
+) -> None:
+    """Ask the lake in SQL, read-only."""
+    import polars as pl
+
+    from crypto_assets.cli.history import lake_at
+    from crypto_assets.lake import catalog
+
+    rows = catalog.query(lake_at(lake), sql)
+    with pl.Config(tbl_rows=100, tbl_cols=-1, fmt_str_lengths=80, tbl_width_chars=200):
+        typer.echo(str(rows))
+
+
+@app.command()
+def quarantine(
+    table: Annotated[str | None, typer.Argument(help="One table, for example raw/binance_candles.")] = None,
+    lake: LakeOption = None,
+) -> None:
+    """List the rows that were set aside, with the reason."""
+    import polars as pl
+
+    from crypto_assets.cli.history import lake_at
+    from crypto_assets.lake import quarantine as kept
+
+    rows = kept.read(lake_at(lake), table)
+    with pl.Config(tbl_rows=100, tbl_cols=-1, fmt_str_lengths=120, tbl_width_chars=240):
+        typer.echo(str(rows))
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+    lake: LakeOption = None,
+) -> None:
+    """Dagster UI and daemon, MLflow UI, and the sandbox for a sandbox lake; Ctrl-C stops all of them."""
+    from crypto_assets.cli.ui import run
+
+    run(port=port, mlflow_port=mlflow_port, lake=lake)
+
+
+features_app = typer.Typer(help="The feature catalogue.", no_args_is_help=True)
+app.add_typer(features_app, name="features")
+
+
+@features_app.command("list")
+def features_list(features: FeaturesOption = None, json_out: JsonOption = None) -> None:
+    """Every feature column with its meaning, unit and lookback."""
+    from crypto_assets.cli.catalogue import listing
+
+    rows = listing(features or [])
+    for row in rows:
+        typer.echo(f"{row['name']:44} {row['meaning']} {'[' + row['unit'] + ']' if row['unit'] else ''}")
+    write(json_out, rows)
+
+
+@features_app.command("docs")
+def features_docs() -> None:
+    """Write docs/features.md from the families."""
+    from crypto_assets.cli.catalogue import write_page
+
+    typer.echo(str(write_page()))
+
+
+def day(text: str | None, option: str) -> date | None:
+    """A date option. Raises SettingsError naming the option and the form."""
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise SettingsError(f"{option} {text!r} is not a date: write it as YYYY-MM-DD") from error
+
+
+def pairs(text: str | None) -> dict[str, str]:
+    """`theirs=ours,...` as a dict. Raises SettingsError for anything else."""
+    found = {}
+    for part in (text or "").split(","):
+        if not part:
+            continue
+        theirs, sign, ours = part.partition("=")
+        if not (sign and theirs and ours):
+            raise SettingsError(f"--map {part!r}: write theirs=ours, several separated by commas")
+        found[theirs.strip()] = ours.strip()
+    return found
+
+
+def write(path: Path | None, result: Any) -> None:
+    """Write the JSON result, where a file was asked for."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1, default=str) + "\n")
+        screen.print(f"wrote {path}", highlight=False)

@@ -1,0 +1,104 @@
+"""The panel on the device, once; a batch is a gather from it. No workers, no copies, no collation.
+
+Shapes: N coins, T decision times, F inputs, B chunks, L bars of a chunk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crypto_assets.dataset.panel import TARGETS, Panel
+from crypto_assets.market.time import HORIZONS
+from crypto_assets.models.training.heads import Targets
+from crypto_assets.models.training.inputs import Prepared
+
+TARGET_CLIP = 8.0
+"""Bound on a volatility-scaled return as a target: one crash bar must not make an epoch."""
+
+
+class Batch(NamedTuple):
+    """What a net reads. `coin_B` is 0 for a coin it does not know, else its place in the checkpoint plus one."""
+
+    x_BLF: Tensor
+    coin_B: Tensor
+    listed_BL: Tensor
+
+
+@dataclass(frozen=True)
+class DevicePanel:
+    """Inputs and targets, coin-major."""
+
+    x_NTF: Tensor
+    listed_NT: Tensor
+    coin_N: Tensor
+    direction_NT4: Tensor
+    returns_NT3: Tensor
+    log_rv_NT: Tensor
+
+    @classmethod
+    def build(cls, panel: Panel, prepared: Prepared, symbols: tuple[str, ...], device: torch.device) -> DevicePanel:
+        """Move a panel over. `symbols` are those the net was, or will be, trained on, in order."""
+        listed = panel.listed_TN
+        direction = np.stack([np.where(listed, panel.target(name), np.nan) for name in TARGETS], axis=-1)
+        returns = [panel.labels[f"ret_{h}"] * np.exp(-0.5 * prepared.log_variance(k)) for h, k in HORIZONS.items()]
+        scaled = np.clip(np.where(listed[..., None], np.stack(returns, axis=-1), np.nan), -TARGET_CLIP, TARGET_CLIP)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_rv = np.where(listed & (panel.labels["rv_24h"] > 0), np.log(panel.labels["rv_24h"]) - prepared.log_rv_TN, np.nan)
+
+        def move(a: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(a)).to(device)
+
+        return cls(
+            x_NTF=move(prepared.x_NTF),
+            listed_NT=move(listed.T),
+            coin_N=move(np.array([symbols.index(s) + 1 if s in symbols else 0 for s in panel.symbols], dtype=np.int64)),
+            direction_NT4=move(direction.swapaxes(0, 1).astype(np.float32)),
+            returns_NT3=move(scaled.swapaxes(0, 1).astype(np.float32)),
+            log_rv_NT=move(log_rv.T.astype(np.float32)),
+        )
+
+    def gather(self, coin_B: Tensor, start_B: Tensor, length: int) -> tuple[Batch, Tensor]:
+        """The chunks that begin at `start_B` and the positions they were read from, `[B, L]`.
+
+        A chunk may reach over either end of time; what lies outside reads as not listed.
+        """
+        T = self.listed_NT.shape[1]
+        time_BL = start_B[:, None] + torch.arange(length, device=start_B.device)
+        inside_BL = (time_BL >= 0) & (time_BL < T)
+        at_BL = coin_B[:, None] * T + time_BL.clamp(0, T - 1)
+        x_BLF = self.x_NTF.flatten(0, 1).index_select(0, at_BL.flatten()).unflatten(0, at_BL.shape)
+        listed_BL = self.listed_NT.flatten()[at_BL] & inside_BL
+        return Batch(x_BLF, self.coin_N[coin_B], listed_BL), at_BL
+
+    def targets(self, at_BL: Tensor, asked_BL: Tensor) -> Targets:
+        """Truth at those positions, NaN where `asked_BL` is false."""
+        nan = torch.tensor(float("nan"), device=at_BL.device)
+        return Targets(
+            torch.where(asked_BL[..., None], self.direction_NT4.flatten(0, 1)[at_BL], nan),
+            torch.where(asked_BL[..., None], self.returns_NT3.flatten(0, 1)[at_BL], nan),
+            torch.where(asked_BL, self.log_rv_NT.flatten()[at_BL], nan),
+        )
+
+
+def chunk_starts(panel: DevicePanel, begin: int, end: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """One pass over `[begin, end)`: every bar of every coin in exactly one chunk, phases and order drawn at random.
+
+    Returns coins and starts, `[chunks]` each, on the CPU; chunks without one listed bar in the range are left out.
+    """
+    N, T = panel.listed_NT.shape
+    per_coin = -(-(end - begin) // length) + 1
+    phase_N1 = torch.randint(0, length, (N, 1), generator=generator)
+    start = (begin - phase_N1 + length * torch.arange(per_coin)).flatten()
+    coin = torch.arange(N).repeat_interleave(per_coin)
+    seen = torch.zeros(N, T + 1, dtype=torch.int64)
+    seen[:, 1:] = panel.listed_NT.cpu().cumsum(dim=1)
+    low, high = start.clamp(begin, end), (start + length).clamp(begin, end)
+    keep = seen[coin, high] > seen[coin, low]
+    coin, start = coin[keep], start[keep]
+    order = torch.randperm(len(coin), generator=generator)
+    return coin[order], start[order]

@@ -1,0 +1,81 @@
+"""What every net answers, what it is asked, and the loss between the two.
+
+Shapes: B chunks, L bars, 4 direction targets (1h, 4h, 24h, 24h_relative), 3 horizons. Returns are in units of the volatility
+expected by the baseline, realised variance as the log over that baseline: so every target has a scale of about one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LOG_VAR_BOUND = 6.0
+
+
+class Heads(NamedTuple):
+    """Answers at every bar."""
+
+    logits_BL4: Tensor
+    mean_BL3: Tensor
+    log_var_BL3: Tensor
+    log_rv_BL: Tensor
+
+    @classmethod
+    def split(cls, out_BLO: Tensor) -> Heads:
+        """From the eleven numbers of a last linear layer."""
+        out = out_BLO.float()
+        log_var = LOG_VAR_BOUND * torch.tanh(out[..., 7:10] / LOG_VAR_BOUND)
+        return cls(out[..., :4], out[..., 4:7], log_var, out[..., 10])
+
+
+OUT = 11
+"""Width of the last layer."""
+
+
+class Targets(NamedTuple):
+    """Truth at every bar, NaN where unknown or not asked."""
+
+    direction_BL4: Tensor
+    returns_BL3: Tensor
+    log_rv_BL: Tensor
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weight of each task in the loss. A 24 h label overlaps its 23 neighbours, so it counts for less."""
+
+    direction: tuple[float, float, float, float] = (1.0, 0.5, 0.25, 0.25)
+    returns: tuple[float, float, float] = (0.05, 0.025, 0.0125)
+    log_rv: float = 0.1
+
+
+def losses(heads: Heads, targets: Targets) -> tuple[Tensor, Tensor]:
+    """Sum and count of each of the eight task losses, over the bars where the truth is known.
+
+    Direction: binary cross-entropy. Returns: Gaussian negative log-likelihood, without its constant. Realised variance:
+    squared error of the log (robust to the heavy tail; the bias of the mean is corrected on validation).
+    """
+    direction = F.binary_cross_entropy_with_logits(heads.logits_BL4, targets.direction_BL4.nan_to_num(), reduction="none")
+    error = targets.returns_BL3.nan_to_num() - heads.mean_BL3
+    returns = 0.5 * (heads.log_var_BL3 + error.square() * torch.exp(-heads.log_var_BL3))
+    log_rv = (targets.log_rv_BL.nan_to_num() - heads.log_rv_BL).square()
+    values = torch.cat([direction, returns, log_rv[..., None]], dim=-1).flatten(0, -2)
+    known = torch.cat([targets.direction_BL4, targets.returns_BL3, targets.log_rv_BL[..., None]], dim=-1).flatten(0, -2)
+    known = torch.isfinite(known)
+    return torch.where(known, values, 0.0).sum(dim=0), known.sum(dim=0)
+
+
+def counts(targets: Targets) -> Tensor:
+    """How many bars each of the eight tasks has."""
+    known = torch.cat([targets.direction_BL4, targets.returns_BL3, targets.log_rv_BL[..., None]], dim=-1)
+    return torch.isfinite(known).flatten(0, -2).sum(dim=0)
+
+
+def total(sums_8: Tensor, counts_8: Tensor, weights: Weights) -> Tensor:
+    """The weighted sum of the task means; a task without a single label adds nothing."""
+    w = torch.tensor([*weights.direction, *weights.returns, weights.log_rv], device=sums_8.device)
+    return (w * sums_8 / counts_8.clamp(min=1)).sum()

@@ -1,0 +1,121 @@
+"""Run jobs in this process against a lake's own Dagster instance, telling a listener how far they are."""
+
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+
+from crypto_assets.lake import Lake
+from crypto_assets.market.errors import CryptoAssetsError, LakeError
+
+INSTANCE_FILE = Path(__file__).parents[2] / "dagster.yaml"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+Listener = Callable[[str, int], None]
+"""Called with what is running and how many partitions of it have just been written."""
+
+
+@dataclass
+class Ran:
+    """Totals over the runs of one command."""
+
+    assets: set[str] = field(default_factory=set)
+    partitions: set[tuple[str, str]] = field(default_factory=set)
+    events: int = 0
+    failed_checks: list[str] = field(default_factory=list)
+
+
+def home_of(lake: Lake) -> Path:
+    """The lake's own DAGSTER_HOME, made if need be."""
+    home = lake.root / ".dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    if INSTANCE_FILE.exists():
+        (home / "dagster.yaml").write_bytes(INSTANCE_FILE.read_bytes())
+    return home
+
+
+def instance_of(lake: Lake) -> dg.DagsterInstance:
+    """The Dagster instance inside the lake."""
+    os.environ["DAGSTER_HOME"] = str(home_of(lake))
+    return dg.DagsterInstance.get()
+
+
+def size(defs: dg.Definitions, job: str, partitions: int) -> int:
+    """How many partitions a run of `job` over `partitions` partitions writes."""
+    selected = defs.resolve_job_def(job).asset_layer.selected_asset_keys
+    return len(selected) * partitions
+
+
+def run_job(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    job: str,
+    keys: Sequence[str] | None,
+    ran: Ran,
+    listener: Listener,
+) -> None:
+    """Run `job` over the partition keys (first to last, one run), or once where it has none.
+
+    Raises the step's own CryptoAssetsError, or LakeError naming the checks that failed and blocked.
+    """
+    run_id = str(uuid.uuid4())
+    instance.add_event_listener(run_id, lambda event: _heard(event, ran, listener))
+    tags = {}
+    if keys:
+        tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
+    single = keys[0] if keys and len(keys) == 1 else None
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance,
+        run_id=run_id,
+        partition_key=single,
+        tags={} if single else tags,
+        run_config=QUIET,
+        raise_on_error=False,
+    )
+    if result.success:
+        return
+    raise _cause(result)
+
+
+def _heard(event: dg.EventLogEntry, ran: Ran, listener: Listener) -> None:
+    ran.events += 1
+    told = event.dagster_event
+    if told is None:
+        return
+    if told.event_type_value == "STEP_START":
+        listener((event.step_key or "").replace("__", "/"), 0)
+    elif told.event_type_value == "ASSET_MATERIALIZATION" and told.asset_key is not None:
+        name = told.asset_key.to_user_string()
+        ran.assets.add(name)
+        if told.partition and _is_day(told.partition):
+            ran.partitions.add((name, told.partition))
+        listener(name, 1)
+    elif told.event_type_value == "ASSET_CHECK_EVALUATION":
+        verdict = told.asset_check_evaluation_data
+        if not verdict.passed:
+            reason = verdict.metadata.get("reason")
+            ran.failed_checks.append(f"{verdict.asset_key.to_user_string()} {verdict.check_name}: {reason.value if reason else ''}")
+
+
+def _is_day(key: str) -> bool:
+    try:
+        date.fromisoformat(key)
+    except ValueError:
+        return False
+    return True
+
+
+def _cause(result: dg.ExecuteInProcessResult) -> Exception:
+    for event in result.all_events:
+        if event.event_type_value == "STEP_FAILURE":
+            error = event.step_failure_data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            name = (event.step_key or "").replace("__", "/")
+            text = error.message.strip() if error is not None else "failed"
+            stack = "" if error is None or "crypto_assets.market.errors" in str(error.cls_name) else "".join(error.stack[-3:])
+            return LakeError(f"{name} failed: {text}\n{stack}".rstrip())
+    return CryptoAssetsError("the run failed without a failing step: see the run in the Dagster UI")
