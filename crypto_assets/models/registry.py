@@ -1,0 +1,41 @@
+"""Every model by name, imported when it is asked for: a listing costs nothing."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+
+from crypto_assets.market.errors import SettingsError
+from crypto_assets.models._base import Model
+
+MODELS: dict[str, str] = {
+    "base_rate": "crypto_assets.models.base_rate:MODEL",
+    "reversal": "crypto_assets.models.reversal:MODEL",
+    "coin_prior": "crypto_assets.models.coin_prior:MODEL",
+    "logistic": "crypto_assets.models.logistic:MODEL",
+    "linear_lags": "crypto_assets.models.linear_lags:MODEL",
+    "lightgbm": "crypto_assets.models.lightgbm_trees:MODEL",
+    "transformer": "crypto_assets.models.transformer:MODEL",
+    "last_rv": "crypto_assets.models.last_rv:MODEL",
+    "ewma": "crypto_assets.models.ewma:MODEL",
+    "har": "crypto_assets.models.har:MODEL",
+    "har_x": "crypto_assets.models.har_x:MODEL",
+}
+"""Name -> "module:attribute" of an object with `fit` and `predict`."""
+
+DIRECTION = ("base_rate", "reversal", "coin_prior", "logistic", "linear_lags", "lightgbm", "transformer")
+"""Models that forecast P(up) and P(beats the median)."""
+VOLATILITY = ("last_rv", "ewma", "har", "har_x", "lightgbm", "transformer")
+"""Models that forecast the realised variance of the next 24 hours."""
+TRAINED = ("logistic", "linear_lags", "lightgbm", "transformer", "har_x")
+"""Models with more to learn than a constant: the members of a fusion."""
+
+
+def load(name: str) -> Model:
+    """The model of this name. Raises SettingsError, naming near ones, for a name that is not in MODELS."""
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=3, cutoff=0.4)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise SettingsError(f"unknown model {name!r}: known are {', '.join(MODELS)}{hint}")
+    module, attribute = MODELS[name].split(":")
+    return getattr(import_module(module), attribute)
