@@ -48,7 +48,9 @@ class DevicePanel:
         returns = [panel.labels[f"ret_{h}"] * np.exp(-0.5 * prepared.log_variance(k)) for h, k in HORIZONS.items()]
         scaled = np.clip(np.where(listed[..., None], np.stack(returns, axis=-1), np.nan), -TARGET_CLIP, TARGET_CLIP)
         with np.errstate(divide="ignore", invalid="ignore"):
-            log_rv = np.where(listed & (panel.labels["rv_24h"] > 0), np.log(panel.labels["rv_24h"]) - prepared.log_rv_TN, np.nan)
+            log_rv = np.where(
+                listed & (panel.labels["rv_24h"] > 0), np.log(panel.labels["rv_24h"]) - prepared.log_rv_TN, np.nan
+            )
 
         def move(a: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(a)).to(device)

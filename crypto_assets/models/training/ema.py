@@ -25,4 +25,4 @@ class Ema:
     @torch.no_grad()
     def weights(self) -> dict[str, Tensor]:
         """The averaged state."""
-        return {k: v / self.mass for k, v in self.sums.items()}
+        return {k: v / (self.mass or 1.0) for k, v in self.sums.items()}

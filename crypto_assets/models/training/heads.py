@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 LOG_VAR_BOUND = 6.0
 
@@ -59,7 +58,9 @@ def losses(heads: Heads, targets: Targets) -> tuple[Tensor, Tensor]:
     Direction: binary cross-entropy. Returns: Gaussian negative log-likelihood, without its constant. Realised variance:
     squared error of the log (robust to the heavy tail; the bias of the mean is corrected on validation).
     """
-    direction = F.binary_cross_entropy_with_logits(heads.logits_BL4, targets.direction_BL4.nan_to_num(), reduction="none")
+    direction = nn.functional.binary_cross_entropy_with_logits(
+        heads.logits_BL4, targets.direction_BL4.nan_to_num(), reduction="none"
+    )
     error = targets.returns_BL3.nan_to_num() - heads.mean_BL3
     returns = 0.5 * (heads.log_var_BL3 + error.square() * torch.exp(-heads.log_var_BL3))
     log_rv = (targets.log_rv_BL.nan_to_num() - heads.log_rv_BL).square()
@@ -79,3 +80,44 @@ def total(sums_8: Tensor, counts_8: Tensor, weights: Weights) -> Tensor:
     """The weighted sum of the task means; a task without a single label adds nothing."""
     w = torch.tensor([*weights.direction, *weights.returns, weights.log_rv], device=sums_8.device)
     return (w * sums_8 / counts_8.clamp(min=1)).sum()
+
+
+class Readout(nn.Module):
+    """The last layer of every net: linear in the hidden state, plus linear in the inputs, around the training base rates.
+
+    The direct path (wide and deep, Cheng et al. 2016) makes a regression the floor from which depth must earn its keep. Both
+    start at zero: an untrained net answers the base rate and the volatility baseline.
+    """
+
+    base_4: Tensor
+
+    def __init__(self, width: int, inputs: int) -> None:
+        super().__init__()
+        self.deep = nn.Linear(width, OUT)
+        self.wide = nn.Linear(inputs, OUT, bias=False)
+        self.register_buffer("base_4", torch.zeros(4))
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, h_BLD: Tensor, x_BLF: Tensor) -> Heads:
+        """Answers at every bar."""
+        heads = Heads.split(self.deep(h_BLD) + self.wide(x_BLF))
+        return heads._replace(logits_BL4=heads.logits_BL4 + self.base_4)
+
+
+class Net(nn.Module):
+    """What the engine needs of a module: how far back it looks, and the readout its forward pass ends with.
+
+    `forward(batch: Batch) -> Heads` answers at every bar of every chunk, from that bar and those before it alone.
+    """
+
+    context: int
+    """Bars before an answered one that may change it."""
+    readout: Readout
+
+
+def base_logits(direction_NT4: Tensor) -> Tensor:
+    """Logit of the share of ups of each direction target, `[4]`; one observation of each side is added."""
+    known = torch.isfinite(direction_NT4)
+    ups = torch.where(known, direction_NT4, 0.0).double().sum(dim=(0, 1)) + 1
+    return torch.logit(ups / (known.sum(dim=(0, 1)) + 2)).float()

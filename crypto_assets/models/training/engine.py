@@ -1,0 +1,253 @@
+"""The training loop of every net.
+
+Chunks gathered from a panel that lives on the device, a loss at every bar, AdamW, one warm-up and cosine over the run, early
+stopping on the validation log-loss of the averaged weights. The same seed on the same machine gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from crypto_assets.dataset.panel import TARGETS
+from crypto_assets.models.tracking import Recorder
+from crypto_assets.models.training.device import DevicePanel, chunk_starts
+from crypto_assets.models.training.ema import Ema
+from crypto_assets.models.training.heads import Heads, Net, Weights, base_logits, counts, losses, total
+from crypto_assets.models.training.schedule import warmup_cosine
+
+PIECE = 672
+"""Bars answered at a time when predicting: four weeks, which keeps the context a small part of the work."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a net is trained. A step reads `batch` chunks of `chunk` bars, in `accumulate` parts with one gradient."""
+
+    chunk: int = 336
+    batch: int = 16
+    passes: float = 8.0
+    """Times every bar is seen, between `min_steps` and `max_steps`."""
+    min_steps: int = 150
+    max_steps: int = 2000
+    evaluations: int = 10
+    """Looks at the validation slice in a full run."""
+    patience: int = 3
+    lr: float = 2e-3
+    weight_decay: float = 0.1
+    warmup: float = 0.1
+    clip: float = 1.0
+    ema_share: float = 0.05
+    """Half-life of the weight average as a share of the run."""
+    accumulate: int = 1
+    amsgrad: bool = False
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    weights: Weights = field(default_factory=Weights)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One look at the validation slice."""
+
+    step: int
+    steps: int
+    train_loss: float
+    valid_log_loss: float
+    best: bool
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The best averaged weights, when they were reached, and what was seen on the way."""
+
+    weights: dict[str, Tensor]
+    step: int
+    steps: int
+    history: tuple[Progress, ...]
+
+
+def train(
+    module: Net,
+    data: DevicePanel,
+    train_rows: tuple[int, int],
+    valid_rows: tuple[int, int],
+    training: Training,
+    *,
+    seed: int,
+    recorder: Recorder,
+    progress: Callable[[Progress], None] | None = None,
+) -> Fitted:
+    """Fit `module` on the bars of `train_rows`, stop on those of `valid_rows`; the module ends with the best weights."""
+    generator = torch.Generator().manual_seed(seed)
+    module.readout.base_4.copy_(base_logits(data.direction_NT4[:, slice(*train_rows)]))
+    batches = _batches(data, train_rows, training, generator)
+    steps = planned_steps(data, train_rows, training)
+    every = max(1, steps // training.evaluations)
+    optimizer = adamw(module, training)
+    ema = Ema(module, max(1.0, training.ema_share * steps))
+    best, best_score, best_step = ema.weights(), math.inf, 0
+    history: list[Progress] = []
+    running: list[Tensor] = []
+    for step in range(1, steps + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = training.lr * warmup_cosine(step - 1, steps, training.warmup)
+        running.append(_step(module, optimizer, data, next(batches), train_rows, training))
+        ema.update(module)
+        if step % every and step != steps:
+            continue
+        average = ema.weights()
+        valid = validate(module, average, data, valid_rows, training)
+        score = _mean(valid)
+        better = score < best_score or best_step == 0 or (math.isnan(score) and math.isinf(best_score))
+        if better:
+            best, best_score, best_step = average, score if not math.isnan(score) else math.inf, step
+        history.append(Progress(step, steps, float(torch.stack(running).mean()), score, better))
+        running = []
+        _record(recorder, history[-1], valid)
+        if progress:
+            progress(history[-1])
+        if step - best_step >= training.patience * every:
+            break
+    module.load_state_dict(best)
+    return Fitted(best, best_step, steps, tuple(history))
+
+
+def planned_steps(data: DevicePanel, rows: tuple[int, int], training: Training) -> int:
+    """Optimizer steps of a full run, from the number of listed bars to learn from."""
+    bars = int(data.listed_NT[:, slice(*rows)].sum())
+    wanted = round(training.passes * bars / (training.batch * training.chunk))
+    return min(max(wanted, training.min_steps), training.max_steps)
+
+
+def adamw(module: Net, training: Training) -> torch.optim.AdamW:
+    """AdamW in its fused form; weight decay on matrices, none on gains and biases."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": training.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=training.lr, betas=(0.9, 0.98), amsgrad=training.amsgrad, fused=True)
+
+
+def _batches(
+    data: DevicePanel, rows: tuple[int, int], training: Training, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Coins and starts of the chunks of one step after another, pass after pass."""
+    device = data.x_NTF.device
+    coins, starts = torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
+    while True:
+        while len(coins) < training.batch:
+            more = chunk_starts(data, *rows, training.chunk, generator)
+            coins, starts = torch.cat([coins, more[0]]), torch.cat([starts, more[1]])
+        yield coins[: training.batch].to(device), starts[: training.batch].to(device)
+        coins, starts = coins[training.batch :], starts[training.batch :]
+
+
+def _step(
+    module: Net,
+    optimizer: torch.optim.Optimizer,
+    data: DevicePanel,
+    chunks: tuple[Tensor, Tensor],
+    rows: tuple[int, int],
+    training: Training,
+) -> Tensor:
+    """One optimizer step; its parts share one gradient, each weighed by the labels of the whole."""
+    module.train()
+    optimizer.zero_grad(set_to_none=True)
+    parts = []
+    for coin_B, start_B in zip(*(c.chunk(training.accumulate) for c in chunks), strict=True):
+        batch, at_BL = data.gather(coin_B, start_B, training.chunk)
+        time_BL = start_B[:, None] + torch.arange(training.chunk, device=start_B.device)
+        asked_BL = batch.listed_BL & (time_BL >= rows[0]) & (time_BL < rows[1])
+        parts.append((batch, data.targets(at_BL, asked_BL)))
+    labels_8 = torch.stack([counts(targets) for _, targets in parts]).sum(dim=0)
+    seen = torch.zeros((), device=data.x_NTF.device)
+    for batch, targets in parts:
+        with autocast(data.x_NTF.device, training.precision):
+            heads = module(batch)
+        loss = total(losses(heads, targets)[0], labels_8, training.weights)
+        loss.backward()
+        seen += loss.detach()
+    nn.utils.clip_grad_norm_(module.parameters(), training.clip)
+    optimizer.step()
+    return seen
+
+
+@torch.no_grad()
+def answers(module: Net, data: DevicePanel, rows: tuple[int, int], precision: str = "fp32") -> Heads:
+    """Heads for every coin at the decision times `[begin, end)`, `[N, T, ...]`, each with its full context."""
+    module.eval()
+    begin, end = rows
+    context, piece = module.context, min(PIECE, end - begin)
+    coin_N = torch.arange(data.listed_NT.shape[0], device=data.x_NTF.device)
+    parts = []
+    for start in range(begin, end, piece):
+        batch, _ = data.gather(coin_N, torch.full_like(coin_N, start - context), context + piece)
+        with autocast(data.x_NTF.device, precision):
+            heads = module(batch)
+        parts.append(Heads(*(h[:, context : context + end - start] for h in heads)))
+    return Heads(*(torch.cat(h, dim=1) for h in zip(*parts, strict=True)))
+
+
+def validate(
+    module: Net, weights: dict[str, Tensor], data: DevicePanel, rows: tuple[int, int], training: Training
+) -> dict[str, float]:
+    """Log-loss of each direction target over `rows` under `weights`, NaN where it has no label."""
+    own = {k: v.clone() for k, v in module.state_dict().items()}
+    module.load_state_dict(weights)
+    heads = answers(module, data, rows, training.precision)
+    module.load_state_dict(own)
+    truth_NT4 = data.direction_NT4[:, slice(*rows)]
+    loss = nn.functional.binary_cross_entropy_with_logits(heads.logits_BL4, truth_NT4.nan_to_num(), reduction="none").double()
+    known = torch.isfinite(truth_NT4)
+    mean_4 = torch.where(known, loss, 0.0).sum(dim=(0, 1)) / known.sum(dim=(0, 1))
+    return dict(zip(TARGETS, mean_4.tolist(), strict=True))
+
+
+def autocast(device: torch.device, precision: str) -> Any:
+    """The bfloat16 context where it is wanted; `auto` takes it on accelerators that have it.
+
+    Not on a CPU: at the width of the small preset the casts cost what AVX512-BF16 wins (benchmarks/dense_training.py).
+    """
+    auto = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16" or (precision == "auto" and auto))
+
+
+def pick_device() -> torch.device:
+    """The accelerator (CUDA or ROCm) when there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def reproducible(seed: int, threads: int | None = None) -> Iterator[None]:
+    """Seed torch and fix its threads for a block, then put both back.
+
+    `threads` defaults to CRYPTO_ASSETS_THREADS, or 2: sums are the same bits only for the same number of threads.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or int(os.environ.get("CRYPTO_ASSETS_THREADS", "2")))
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _mean(values: dict[str, float]) -> float:
+    known = [v for v in values.values() if not math.isnan(v)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _record(recorder: Recorder, at: Progress, valid: dict[str, float]) -> None:
+    recorder.curve("train_loss", at.step, at.train_loss)
+    for name, value in valid.items():
+        if not math.isnan(value):
+            recorder.curve(f"valid_log_loss_{name}", at.step, value)

@@ -1,0 +1,187 @@
+"""A Config and a Module behind the Model protocol: prepare, train, calibrate, keep; restore, answer, decode.
+
+A model file ends with `MODEL = NetModel(name, Config, Module, doc=...)`. Its Config has `lags`, `indicators`, `training` and
+the presets as class methods; its Module is a Net made of `(config, inputs, coins)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from crypto_assets.dataset.folds import Fold
+from crypto_assets.dataset.panel import Panel
+from crypto_assets.market.errors import CheckpointError, SchemaError, SettingsError
+from crypto_assets.market.time import HORIZONS, Window
+from crypto_assets.models._base import OUTPUTS, Forecast
+from crypto_assets.models.checkpoint import Checkpoint
+from crypto_assets.models.tracking import Recorder
+from crypto_assets.models.training.calibration import Calibration, mean_slope, realised_scale, slope, variance_scale
+from crypto_assets.models.training.device import DevicePanel
+from crypto_assets.models.training.engine import Progress, Training, answers, pick_device, reproducible, train
+from crypto_assets.models.training.heads import Heads, Net, Weights
+from crypto_assets.models.training.inputs import Inputs, Prepared
+
+PRESETS = ("debug", "small", "full")
+
+
+class NetModel:
+    """A neural model of the registry."""
+
+    outputs = frozenset(OUTPUTS)
+
+    def __init__(self, name: str, config: type[Any], module: type[Net], *, doc: str) -> None:
+        self.name = name
+        self.config_class = config
+        self.module_class = module
+        self.doc = doc
+
+    def preset(self, name: str) -> Any:
+        """The Config of a preset. Raises SettingsError for a name that is none."""
+        if name not in PRESETS:
+            raise SettingsError(f"preset {name!r} is unknown to {self.name}: choose one of {', '.join(PRESETS)}")
+        return getattr(self.config_class, name)()
+
+    def fit(
+        self,
+        panel: Panel,
+        fold: Fold,
+        *,
+        preset: str,
+        seed: int,
+        recorder: Recorder,
+        config: Any = None,
+        threads: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Checkpoint:
+        """Train on `fold.train`, stop and calibrate on `fold.valid`; `config` in place of the preset's.
+
+        Raises SchemaError when the panel has no listed row to train or to validate on.
+        """
+        config = config or self.preset(preset)
+        seen = panel.cut(fold.fit)
+        rows = (seen.slice(fold.train), seen.slice(fold.valid))
+        for name, part, window in zip(("train", "valid"), rows, (fold.train, fold.valid), strict=True):
+            if not seen.listed_TN[part].any():
+                raise SchemaError(f"fold {fold.name}: no listed row in its {name} window {window.start} to {window.end}")
+        inputs = Inputs.fit(seen.cut(fold.train), lags=config.lags, indicators=config.indicators)
+        prepared = inputs.apply(seen)
+        data = DevicePanel.build(seen, prepared, panel.symbols, pick_device())
+        learn, stop = ((s.start, s.stop) for s in rows)
+        with reproducible(seed, threads):
+            module = self.module_class(config, inputs.width, len(panel.symbols)).to(data.x_NTF.device)
+            parameters = sum(p.numel() for p in module.parameters())
+            settings = _flat(asdict(config))
+            recorder.params({"preset": preset, "seed": seed, "parameters": parameters, "inputs": inputs.width, **settings})
+            fitted = train(module, data, learn, stop, config.training, seed=seed, recorder=recorder, progress=progress)
+            calibration = calibrate(answers(module, data, stop), data, stop, module)
+        tensors = {f"net.{k}": v.cpu().numpy() for k, v in module.state_dict().items()}
+        tensors |= {f"inputs.{k}": v for k, v in inputs.tensors().items()}
+        tensors |= {f"calibration.{k}": v for k, v in calibration.tensors().items()}
+        recorder.metrics({"best_step": fitted.step, **{f"slope_{i}": s for i, s in enumerate(calibration.slope_4.tolist())}})
+        return Checkpoint(
+            model=self.name,
+            columns=panel.columns,
+            symbols=panel.symbols,
+            trained_from=fold.train.start,
+            trained_until=fold.valid.end,
+            config={**_plain(asdict(config)), "preset": preset, "seed": seed, "parameters": parameters, "step": fitted.step},
+            tensors=tensors,
+            dropped=inputs.dropped(panel.columns),
+        )
+
+    def predict(self, checkpoint: Checkpoint, panel: Panel, window: Window) -> Forecast:
+        """Forecast every decision time in `window`.
+
+        A panel that begins `context_hours` before the window gives every bar the context it was trained with. Raises
+        CheckpointError for a checkpoint of another model or of other features.
+        """
+        calibration, module, data, prepared = self.restore(checkpoint, panel)
+        rows = panel.slice(window)
+        asked = panel.cut(window)
+        out = Forecast.empty(asked)
+        if rows.stop <= rows.start:
+            return out
+        with reproducible(0):
+            heads = answers(module, data, (rows.start, rows.stop))
+        return decode(heads, calibration, replace(prepared, log_rv_TN=prepared.log_rv_TN[rows]), asked.listed_TN, out)
+
+    def restore(self, checkpoint: Checkpoint, panel: Panel) -> tuple[Calibration, Net, DevicePanel, Prepared]:
+        """A checkpoint and a panel made ready to answer."""
+        if checkpoint.model != self.name:
+            raise CheckpointError(f"this is a checkpoint of {checkpoint.model}, {self.name} cannot use it: load its own")
+        checkpoint.require(panel.columns)
+        inputs = Inputs.restore(_under(checkpoint.tensors, "inputs."))
+        calibration = Calibration.restore(_under(checkpoint.tensors, "calibration."))
+        device = pick_device()
+        module = self.module_class(self.read_config(checkpoint.config), inputs.width, len(checkpoint.symbols))
+        module.load_state_dict({k: torch.tensor(v) for k, v in _under(checkpoint.tensors, "net.").items()})
+        prepared = inputs.apply(panel)
+        data = DevicePanel.build(panel, prepared, checkpoint.symbols, device)
+        return calibration, module.to(device).eval(), data, prepared
+
+    def read_config(self, values: dict[str, Any]) -> Any:
+        """The Config a checkpoint was trained with."""
+        names = self.config_class.__dataclass_fields__
+        training = dict(values["training"])
+        weights: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in training.pop("weights").items()}
+        rest = {k: v for k, v in values.items() if k in names and k != "training"}
+        return self.config_class(**rest, training=Training(**training, weights=Weights(**weights)))
+
+    def context_hours(self, config: Any) -> int:
+        """Hours of panel before a decision time that can change its forecast."""
+        return int(self.module_class(config, 1, 1).context) + 168 + config.lags
+
+
+def calibrate(heads: Heads, data: DevicePanel, rows: tuple[int, int], module: Net) -> Calibration:
+    """Fit the bounded corrections on the validation rows."""
+    at = slice(*rows)
+    base = module.readout.base_4.double().cpu().numpy()
+    logits, mean, log_var, log_rv = (h.double().cpu().numpy() for h in heads)
+    truth = data.direction_NT4[:, at].double().cpu().numpy()
+    returns = data.returns_NT3[:, at].double().cpu().numpy()
+    shrink = np.array([mean_slope(mean[..., h], returns[..., h]) for h in range(3)])
+    return Calibration(
+        base_4=base,
+        slope_4=np.array([slope(logits[..., k], float(base[k]), truth[..., k]) for k in range(4)]),
+        mean_slope_3=shrink,
+        variance_3=np.array([variance_scale(shrink[h] * mean[..., h], log_var[..., h], returns[..., h]) for h in range(3)]),
+        realised=realised_scale(data.log_rv_NT[:, at].double().cpu().numpy() - log_rv),
+    )
+
+
+def decode(heads: Heads, c: Calibration, prepared: Prepared, listed_TN: np.ndarray, out: Forecast) -> Forecast:
+    """Calibrated answers in the units of the forecast; NaN where the coin is not listed."""
+    logits, mean, log_var, log_rv = (h.double().cpu().numpy().swapaxes(0, 1) for h in heads)
+    p_TN4 = 1 / (1 + np.exp(-(c.base_4 + c.slope_4 * (logits - c.base_4))))
+    out.p_beats_median_TN[:] = np.where(listed_TN, p_TN4[..., 3], np.nan)
+    out.realised_var_TN[:] = np.where(listed_TN, c.realised * np.exp(prepared.log_rv_TN + log_rv), np.nan)
+    for h, hours in enumerate(HORIZONS.values()):
+        log_scale = prepared.log_variance(hours)
+        out.p_up_HTN[h] = np.where(listed_TN, p_TN4[..., h], np.nan)
+        out.mean_HTN[h] = np.where(listed_TN, c.mean_slope_3[h] * mean[..., h] * np.exp(0.5 * log_scale), np.nan)
+        out.log_var_HTN[h] = np.where(listed_TN, log_var[..., h] + log_scale + np.log(c.variance_3[h]), np.nan)
+    return out
+
+
+def _under(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted names."""
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        out |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return out
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that a config is the same before and after JSON."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
