@@ -1,0 +1,46 @@
+"""The tables of a backtest in the lake: hourly equity and the list of trades, one account per model and strategy."""
+
+from __future__ import annotations
+
+from crypto_assets.lake.tables import Field, Table
+
+
+class BacktestsEquity(Table):
+    """One row an hour. `equity_usd = cash_usd + sum of quantity x price`, and
+    `gross_equity_usd - equity_usd` = all fees, slippage and funding paid so far.
+    """
+
+    name = "backtests/equity"
+    key = ("model", "strategy", "ts")
+
+    model: str = Field(meaning="whose forecasts were traded, or a reference")
+    strategy: str = Field(meaning="how forecasts became positions")
+    equity_usd: float = Field(unit="USD", meaning="account value at the bar's close, all costs paid")
+    gross_equity_usd: float = Field(unit="USD", meaning="account value had the same trades cost nothing")
+    cash_usd: float = Field(unit="USD", meaning="capital less what was bought plus what was sold, less all costs")
+    gross_exposure: float = Field(meaning="sum of absolute position values / equity; 0 where equity is not positive")
+    net_exposure: float = Field(meaning="sum of signed position values / equity; 0 where equity is not positive")
+    turnover_usd: float = Field(ge=0, unit="USD", meaning="value bought plus value sold in the hour, at the open")
+    fees_usd: float = Field(ge=0, unit="USD", meaning="fees of the hour")
+    slippage_usd: float = Field(ge=0, unit="USD", meaning="fill worse than the open, in the hour")
+    funding_usd: float = Field(unit="USD", meaning="funding paid in the hour; negative when received")
+
+
+class BacktestsTrades(Table):
+    """One row a fill. `ts` is the fill: the open of the bar that begins at the decision time."""
+
+    name = "backtests/trades"
+    key = ("model", "strategy", "symbol", "ts")
+
+    model: str = Field(meaning="whose forecasts were traded")
+    strategy: str = Field(meaning="how forecasts became positions")
+    symbol: str
+    side: str = Field(isin=("buy", "sell"))
+    quantity: float = Field(gt=0, unit="coins", meaning="coins bought or sold")
+    price: float = Field(gt=0, unit="USD", meaning="price paid or received, slippage included")
+    fee_usd: float = Field(ge=0, unit="USD", meaning="exchange fee")
+    slippage_usd: float = Field(ge=0, unit="USD", meaning="fill worse than the open")
+    realised_pnl_usd: float = Field(
+        unit="USD", meaning="profit of the part that closed a position: fees and slippage of both ends paid, without funding"
+    )
+    reason: str = Field(isin=("signal", "delisting"), meaning="why: the strategy asked, or the coin stopped trading")
