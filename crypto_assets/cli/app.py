@@ -23,7 +23,9 @@ app = typer.Typer(
 )
 screen = Console(stderr=True)
 
-LakeOption = Annotated[Path | None, typer.Option("--lake", help="Folder of the lake (default: CRYPTO_ASSETS_LAKE or data_lake).")]
+LakeOption = Annotated[
+    Path | None, typer.Option("--lake", help="Folder of the lake (default: CRYPTO_ASSETS_LAKE or data_lake).")
+]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the result as JSON to this file.")]
 FeaturesOption = Annotated[
     list[Path] | None, typer.Option("--features", help="A Python file with a FAMILY of your own; may be given more than once.")

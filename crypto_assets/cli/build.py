@@ -112,6 +112,12 @@ def _check_days(settings: Settings, days: tuple[date, date]) -> None:
 
 @contextmanager
 def _bar() -> Iterator[Progress]:
-    columns = (TextColumn("{task.description:9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[what]}"))
+    columns = (
+        TextColumn("{task.description:9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[what]}"),
+    )
     with Progress(*columns, console=screen) as bar:
         yield bar

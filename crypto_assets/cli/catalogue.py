@@ -37,7 +37,14 @@ def write_page() -> Path:
     for row in listing([]):
         if row["family"] != family:
             family = row["family"]
-            lines += [f"\n## {family}", "", f"From {row['source']}.", "", "| column | meaning | unit | lookback, h |", "|---|---|---|---|"]
+            lines += [
+                f"\n## {family}",
+                "",
+                f"From {row['source']}.",
+                "",
+                "| column | meaning | unit | lookback, h |",
+                "|---|---|---|---|",
+            ]
         lines.append(f"| `{row['name']}` | {row['meaning']} | {row['unit']} | {row['lookback_hours']:g} |")
     PAGE.write_text("\n".join(lines) + "\n")
     return PAGE

@@ -76,7 +76,10 @@ def _show(result: dict[str, Any], settings: Settings) -> None:
         highlight=False,
     )
     screen.print(f"report     {(lake / 'reports' / 'latest.html').resolve().as_uri()}", highlight=False, soft_wrap=True)
-    screen.print(f"lineage    make ui{arguments}     then http://127.0.0.1:3000 (Dagster) and http://127.0.0.1:5000 (MLflow)", highlight=False)
+    screen.print(
+        f"lineage    make ui{arguments}     then http://127.0.0.1:3000 (Dagster) and http://127.0.0.1:5000 (MLflow)",
+        highlight=False,
+    )
     sql = "SELECT symbol, count(*) AS hours FROM curated.candles GROUP BY 1"
     screen.print(f'tables     .venv/bin/crypto-assets query{option} "{sql}"', highlight=False, soft_wrap=True)
 

@@ -30,12 +30,16 @@ def run_import(
         report = stage(table, files, target, source=source, mapping=mapping, where=where)
     screen.print(
         f"{report.table}: {report.rows:,} rows read, {report.accepted:,} accepted, {report.quarantined:,} quarantined, "
-        f"{report.from_} to {report.to}" + (f", {len(report.symbols)} coins: {' '.join(report.symbols)}" if report.symbols else ""),
+        f"{report.from_} to {report.to}"
+        + (f", {len(report.symbols)} coins: {' '.join(report.symbols)}" if report.symbols else ""),
         highlight=False,
+        soft_wrap=True,
     )
     for reason, count in report.reasons.items():
-        screen.print(f"  quarantined {count:,}: {reason}", highlight=False, markup=False)
+        screen.print(f"  quarantined {count:,}: {reason}", highlight=False, markup=False, soft_wrap=True)
     if report.unused:
-        screen.print(f"  columns not used: {', '.join(report.unused)}", highlight=False, markup=False)
-    screen.print("staged, not yet materialised: next, `crypto-assets build --world archive` or `crypto-assets evaluate`")
+        screen.print(f"  columns not used: {', '.join(report.unused)}", highlight=False, markup=False, soft_wrap=True)
+    screen.print(
+        "staged, not yet materialised: next, `crypto-assets build --world archive` or `crypto-assets evaluate`", soft_wrap=True
+    )
     return report.json()

@@ -63,7 +63,7 @@ def query(lake: Lake, sql: str) -> pl.DataFrame:
 
     with connect(lake) as connection:
         try:
-            return pl.DataFrame(connection.execute(sql).to_arrow_table())
+            return pl.DataFrame(connection.sql(sql).to_arrow_table())
         except duckdb.Error as error:
             views = connection.execute(
                 "SELECT table_schema || '.' || table_name FROM information_schema.tables ORDER BY 1"

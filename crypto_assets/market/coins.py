@@ -161,6 +161,6 @@ def resolve(name: str) -> str | None:
                 return coin.symbol
     lower = text.lower()
     for coin in COINS.values():
-        if lower == coin.name.lower() or lower in coin.names.values() or lower in coin.words:
+        if lower in {coin.name.lower(), coin.name_at("coingecko"), *coin.names.values(), *coin.words}:
             return coin.symbol
     return None

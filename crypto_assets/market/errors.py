@@ -63,5 +63,9 @@ class NotPublishedYetError(SourceError):
     """The provider has nothing for this window yet."""
 
 
+class UnavailableError(SourceError):
+    """No answer, or HTTP 5xx, however often it was asked."""
+
+
 class BadPayloadError(SourceError):
     """HTML where JSON was due, truncated JSON, a missing field, a wrong type."""

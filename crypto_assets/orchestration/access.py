@@ -20,7 +20,7 @@ class Access:
         self.lake = Lake(settings.lake)
 
     @cached_property
-    def http(self):  # noqa: ANN201 - the type would import the client
+    def http(self):
         """The HTTP client of the world."""
         from crypto_assets.sources._http import Http
 

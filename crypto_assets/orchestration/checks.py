@@ -91,7 +91,9 @@ def finite(values: dict[str, Any]) -> dict[str, Any]:
 
 def _day_table(rows: dict) -> dg.MetadataValue:
     records = [dg.TableRecord({"day": day.isoformat(), "rows": n}) for day, n in rows.items()]
-    return dg.MetadataValue.table(records=records, schema=dg.TableSchema([dg.TableColumn("day"), dg.TableColumn("rows", "int")]))
+    return dg.MetadataValue.table(
+        records=records, schema=dg.TableSchema([dg.TableColumn("day"), dg.TableColumn("rows", "int")])
+    )
 
 
 def _failed(check: str, reason: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:

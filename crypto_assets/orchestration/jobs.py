@@ -56,11 +56,11 @@ def daily_schedule(definitions: list[dg.UnresolvedAssetJobDefinition], parts: Pa
     )
 
     @dg.schedule(job=by_name["forecast"], cron_schedule="0 4 * * *", name="forecast_daily", execution_timezone="UTC")
-    def forecast_daily(context: dg.ScheduleEvaluationContext):  # noqa: ANN202
+    def forecast_daily(context: dg.ScheduleEvaluationContext):
         return _current_fold(parts)
 
     @dg.schedule(job=by_name["train"], cron_schedule="0 5 * * 0", name="train_weekly", execution_timezone="UTC")
-    def train_weekly(context: dg.ScheduleEvaluationContext):  # noqa: ANN202
+    def train_weekly(context: dg.ScheduleEvaluationContext):
         return _current_fold(parts)
 
     backtest = dg.ScheduleDefinition(

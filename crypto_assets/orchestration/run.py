@@ -97,7 +97,9 @@ def _heard(event: dg.EventLogEntry, ran: Ran, listener: Listener) -> None:
         verdict = told.asset_check_evaluation_data
         if not verdict.passed:
             reason = verdict.metadata.get("reason")
-            ran.failed_checks.append(f"{verdict.asset_key.to_user_string()} {verdict.check_name}: {reason.value if reason else ''}")
+            ran.failed_checks.append(
+                f"{verdict.asset_key.to_user_string()} {verdict.check_name}: {reason.value if reason else ''}"
+            )
 
 
 def _is_day(key: str) -> bool:

@@ -123,5 +123,3 @@ def _write(lake: Lake, table: Any, rows: pl.DataFrame, chosen: Sequence[Fold], p
         inside = (pl.col("ts") >= window.start) & (pl.col("ts") < window.end)
         lake.write(table, rows.filter(inside), window)
     return rows
-
-

@@ -141,7 +141,7 @@ def _read(files: Sequence[Path], where: str | None) -> pl.DataFrame:
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
             try:
-                frames.append(pl.DataFrame(connection.execute(sql, [str(file)]).to_arrow_table()))
+                frames.append(pl.DataFrame(connection.sql(sql, params=[str(file)]).to_arrow_table()))
             except duckdb.Error as error:
                 raise ImportRefusedError(f"{file} cannot be read: {error}") from error
     if not frames:
@@ -226,7 +226,12 @@ def _timestamps(column: str, values: pl.Series) -> pl.Series:
     naive = text.str.contains(r"\d{2}:\d{2}") & ~text.str.contains(r"(Z|UTC|[+-]\d{2}:?\d{2})\s*$")
     if naive.fill_null(False).any():
         _refuse_naive(column, str(text.filter(naive.fill_null(False))[0]))
-    cleaned = text.str.strip_chars().str.replace(r"\s*(Z|UTC)$", "+00:00").str.replace(" ", "T").str.replace(r"([+-]\d{2})$", "${1}:00")
+    cleaned = (
+        text.str.strip_chars()
+        .str.replace(r"\s*(Z|UTC)$", "+00:00")
+        .str.replace(" ", "T")
+        .str.replace(r"([+-]\d{2})$", "${1}:00")
+    )
     return cleaned.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
 
 

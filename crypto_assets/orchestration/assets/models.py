@@ -19,7 +19,10 @@ def model_assets(name: str, doc: str, settings: Settings, parts: Partitions) -> 
 
     @dg.asset(
         key=["models", name],
-        deps=[dg.AssetDep(["features", "matrix"], partition_mapping=ALL), dg.AssetDep(["labels", "targets"], partition_mapping=ALL)],
+        deps=[
+            dg.AssetDep(["features", "matrix"], partition_mapping=ALL),
+            dg.AssetDep(["labels", "targets"], partition_mapping=ALL),
+        ],
         partitions_def=parts.fold,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool="gpu" if deep else None,

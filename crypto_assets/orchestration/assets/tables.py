@@ -51,7 +51,7 @@ def source_asset(source: Source, settings: Settings, parts: Partitions) -> dg.As
     return raw
 
 
-def fetched(source: Source, access: Access, window: Window):  # noqa: ANN201
+def fetched(source: Source, access: Access, window: Window):
     """Rows of `window` and, where there can be none, the reason (no key, before the provider's history)."""
     if access.settings.world == "archive":
         from crypto_assets.sources import _archive
