@@ -29,9 +29,9 @@ _STRENGTHS: dict[float, str] = {
     "recovers recovered recovery",
     1.0: "upgrade upgrades upgraded partnership partners listing lists unveils launches rises rose hodl buyback uptick green",
     -1.0: "dip dips dipped slips slipped delays delayed outage stalls stalled unlock unlocks resistance red probe probes",
-    -2.0: "slide slides slid drop drops dropped slump slumps slumped tumble tumbles tumbled outflow outflows overvalued selloff "
-    "downtrend correction delist delists delisted delisting liquidation liquidations liquidated lawsuit sues sued subpoena "
-    "underperform underperforms underperformed sinks sank fud exploit exploits exploited dumps dumped dumping",
+    -2.0: "slide slides slid drop drops dropped slump slumps slumped tumble tumbles tumbled outflow outflows overvalued "
+    "selloff downtrend correction delist delists delisted delisting liquidation liquidations liquidated lawsuit sues sued "
+    "subpoena underperform underperforms underperformed sinks sank fud exploit exploits exploited dumps dumped dumping",
     -2.5: "bearish plunge plunges plunged plunging plummet plummets plummeted crash crashes crashed crashing capitulation "
     "breach breached hack hacks hacked hacker hackers depeg depegs depegged insolvent insolvency bankruptcy bankrupt ponzi",
     -3.0: "rug rugpull rugged collapse collapses collapsed",

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import polars as pl
 
+FULL = 0.8
+"""Share of a rolling window that must be known."""
+TINY = 1e-10
+"""Floor under a variance: an hourly move of a thousandth of a per cent."""
 HOUR = pl.duration(hours=1)
 PRICES = ("open", "high", "low", "close", "volume")
 
@@ -29,9 +35,32 @@ def hourly(frame: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+def clock(candles: pl.LazyFrame) -> pl.LazyFrame:
+    """Every hour from the first to the last close of any coin: the grid of what is the same for all. Columns symbol, ts."""
+    closes = candles.select(pl.lit("market").alias("symbol"), pl.col("ts") + HOUR).unique()
+    return hourly(closes).drop("is_bar")
+
+
 def log_return(hours: int = 1) -> pl.Expr:
     """ln(close / close `hours` before), on a complete hourly grid; null where either bar is missing."""
     return (pl.col("close") / pl.col("close").shift(hours).over("symbol")).log()
+
+
+def rolling(expr: pl.Expr, hours: int, kind: str = "mean") -> pl.Expr:
+    """Rolling mean, std, sum, min or max over `hours` rows of a complete hourly grid, a coin at a time, 80 % known."""
+    function = getattr(expr, f"rolling_{kind}")
+    return function(hours, min_samples=max(2, math.ceil(FULL * hours))).over("symbol")
+
+
+def change(expr: pl.Expr, days: int) -> pl.Expr:
+    """What is known now less what was known `days` ago, on a complete hourly grid."""
+    return expr - expr.shift(24 * days).over("symbol")
+
+
+def z_score(expr: pl.Expr, hours: int) -> pl.Expr:
+    """Distance from the rolling mean in rolling standard deviations; null where nothing moved."""
+    spread = rolling(expr, hours, "std")
+    return (expr - rolling(expr, hours)) / pl.when(spread > 1e-9).then(spread)
 
 
 def finite(frame: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,6 +10,11 @@ from datetime import timedelta
 import polars as pl
 
 from crypto_assets.lake import Derivation, Field, Table
+from crypto_assets.market.errors import SchemaError, SettingsError
+
+LAYERS = ("raw", "curated")
+"""Where a family may read: features are made of data, never of labels, forecasts or a simulator's oracle."""
+META = ("symbol", "ts", "available_at")
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,9 @@ class FeatureFamily:
     """`compute` gets one LazyFrame per input by argument name and returns `symbol, ts` and the columns.
 
     A row is a claim: everything in it was known at `ts`, the close of a bar. `lookback` is how much history every input is
-    read with; what lies before it must not matter.
+    read with; what lies before it must not matter. Raises SettingsError for a name that is no identifier, no columns, a
+    reserved column name, a negative lookback, an input that is not a raw or curated table, or a `compute` whose arguments are
+    not the inputs.
     """
 
     name: str
@@ -35,15 +43,37 @@ class FeatureFamily:
     columns: Mapping[str, str | Column]
     compute: Callable[..., pl.LazyFrame]
 
+    def __post_init__(self) -> None:
+        for problem in _problems(self):
+            raise SettingsError(f"feature family {self.name!r}: {problem}")
+
     def described(self) -> dict[str, Column]:
         """Each column with its meaning."""
         return {name: c if isinstance(c, Column) else Column(c) for name, c in self.columns.items()}
 
     def derivation(self) -> Derivation:
-        """The family as a derived table, `features/<name>`."""
-        return Derivation(
-            feature_table(self.name, self.described()), dict(self.inputs), self.compute, self.lookback, doc=self.name
-        )
+        """The family as a derived table, `features/<name>`; deriving it raises SchemaError for columns other than declared."""
+        module = inspect.getmodule(self.compute)
+        doc = ((module and inspect.getdoc(module)) or self.name).split("\n\n")[0].replace("\n", " ")
+        table = feature_table(self.name, self.described())
+        return Derivation(table, dict(self.inputs), self._checked, self.lookback, doc=doc)
+
+    def _checked(self, **inputs: pl.LazyFrame) -> pl.LazyFrame:
+        rows = self.compute(**inputs)
+        if isinstance(rows, pl.DataFrame):
+            rows = rows.lazy()
+        if not isinstance(rows, pl.LazyFrame):
+            raise SchemaError(f"features/{self.name}: compute must return a polars LazyFrame, returned {type(rows).__name__}")
+        found = rows.collect_schema().names()
+        missing = [c for c in ("symbol", "ts", *self.columns) if c not in found]
+        extra = [c for c in found if c not in (*META, *self.columns)]
+        if missing or extra:
+            parts = [f"lacks {missing}"] * bool(missing) + [f"has the undeclared {extra}"] * bool(extra)
+            raise SchemaError(
+                f"features/{self.name}: what compute returns {' and '.join(parts)}; "
+                f"it must return symbol, ts and the declared columns {list(self.columns)}"
+            )
+        return rows
 
 
 def feature_table(name: str, columns: Mapping[str, Column]) -> type[Table]:
@@ -51,3 +81,29 @@ def feature_table(name: str, columns: Mapping[str, Column]) -> type[Table]:
     annotations: dict[str, type] = {"symbol": str, **{c: float | None for c in columns}}  # type: ignore[dict-item]
     fields = {c: Field(nullable=True, unit=d.unit, meaning=d.meaning) for c, d in columns.items()}
     return type(f"Features_{name}", (Table,), {"name": f"features/{name}", "__annotations__": annotations, **fields})
+
+
+def _problems(family: FeatureFamily) -> list[str]:
+    """What is wrong with a declaration, first things first."""
+    problems = []
+    if not family.name.isidentifier():
+        problems.append("the name must be a Python identifier: letters, digits, underscores")
+    if not family.columns:
+        problems.append("no columns: declare each with its meaning")
+    reserved = [c for c in family.columns if c in META]
+    if reserved:
+        problems.append(f"the column names {reserved} are reserved: choose others")
+    if family.lookback < timedelta(0):
+        problems.append(f"the lookback is {family.lookback}: a family looks back, give a positive time")
+    wrong = {a: t for a, t in family.inputs.items() if t.split("/")[0] not in LAYERS or t.count("/") != 1}
+    if wrong or not family.inputs:
+        problems.append(f"the inputs {wrong or '{}'} must be raw or curated tables, for example 'curated/candles'")
+    return problems or _signature_problems(family)
+
+
+def _signature_problems(family: FeatureFamily) -> list[str]:
+    try:
+        inspect.signature(family.compute).bind(**family.inputs)
+    except (TypeError, ValueError) as error:
+        return [f"compute cannot be called with the inputs {list(family.inputs)} ({error}): one argument an input, by name"]
+    return []

@@ -1,0 +1,153 @@
+"""Each coin against the others and against Bitcoin, at each hourly close.
+
+The market is the equal-weight mean of the coins that have a return at that hour; a rank is 0 in the middle, -0.5 and 0.5 at the
+ends. Both need at least three coins. Without Bitcoin among the coins its columns are null.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+import polars as pl
+
+from crypto_assets.features._bars import TINY, bars, finite, hourly, log_return, rolling
+from crypto_assets.features._family import Column, FeatureFamily
+
+LEADER = "BTC"
+LAGS = range(6)
+SPANS = (4, 24, 168)
+RANKED = (1, 4, 24, 72, 168, 672)
+BETA_HOURS = 168
+FEWEST = 3
+
+
+def _hours(hours: float) -> timedelta:
+    return timedelta(hours=hours)
+
+
+def _columns() -> dict[str, Column]:
+    out = {}
+    week = _hours(BETA_HOURS)
+    for k in LAGS:
+        lag = _hours(BETA_HOURS + k + 1)
+        out[f"btc_return_lag_{k}h"] = Column(
+            f"Bitcoin's return of the bar closed {k} h ago, in its standard deviations", "sd", lag
+        )
+        out[f"market_return_lag_{k}h"] = Column(f"mean scaled return of all coins, {k} h ago", "sd", lag)
+        out[f"residual_lag_{k}h"] = Column(
+            f"return less beta times the market's, {k} h ago, in own standard deviations", "sd", lag
+        )
+    for h in SPANS:
+        span = _hours(BETA_HOURS + h + 1)
+        out[f"btc_return_{h}h"] = Column(f"Bitcoin's return over {h} h, in its standard deviations", "sd", span)
+        out[f"market_return_{h}h"] = Column(f"mean scaled return of all coins over {h} h", "sd", span)
+        out[f"residual_{h}h"] = Column(f"sum of the residuals over {h} h, in standard deviations", "sd", span)
+    for h in RANKED:
+        out[f"rank_return_{h}h"] = Column(f"rank of the return over {h} h among the coins", "-0.5 to 0.5", _hours(h + 1))
+    for h in (24, 168):
+        out[f"rank_volatility_{h}h"] = Column(f"rank of the realised variance over {h} h", "-0.5 to 0.5", _hours(h + 1))
+        out[f"relative_log_rv_{h}h"] = Column(
+            f"log realised variance over {h} h less its mean over the coins", "log", _hours(h + 1)
+        )
+    out["rank_value_168h"] = Column("rank of the value traded over 168 h", "-0.5 to 0.5", week)
+    out["rank_volume_shock"] = Column("rank of the last hour's volume against the coin's mean of 168 h", "-0.5 to 0.5", week)
+    out["beta_168h"] = Column("slope of the coin's hourly returns on the market's", "", week)
+    out["btc_beta_168h"] = Column("slope of the coin's hourly returns on Bitcoin's", "", week)
+    out["btc_correlation_168h"] = Column("correlation of the coin's hourly returns with Bitcoin's", "", week)
+    out["breadth_1h"] = Column("share of coins that rose, less a half", "fraction", _hours(2))
+    out["breadth_24h"] = Column("share of coins that rose over 24 h, less a half", "fraction", _hours(25))
+    out["dispersion_1h"] = Column("log of the spread (standard deviation over the coins) of 1 h returns", "log", _hours(2))
+    out["dispersion_24h"] = Column("log of the spread of 24 h returns", "log", _hours(25))
+    out["market_log_rv_24h"] = Column("log of the market's realised variance over 24 h", "log", _hours(25))
+    return out
+
+
+COLUMNS = _columns()
+
+
+def _coins(candles: pl.LazyFrame) -> pl.LazyFrame:
+    """Each coin's own numbers on the complete hourly grid."""
+    r2 = pl.col("_r").pow(2)
+    value = pl.col("close") * pl.col("volume")
+    mean_volume = rolling(pl.col("volume"), 168)
+    return (
+        hourly(bars(candles))
+        .with_columns(_r=log_return(), **{f"_r{h}": log_return(h) for h in RANKED if h > 1})
+        .with_columns(
+            _sd=(rolling(r2, BETA_HOURS) + TINY).sqrt(),
+            _rv24=rolling(r2, 24),
+            _rv168=rolling(r2, 168),
+            _value=rolling(value, 168),
+            _shock=pl.col("volume") / pl.when(mean_volume > 0).then(mean_volume),
+        )
+        .with_columns(_scaled=pl.col("_r") / pl.col("_sd"))
+    )
+
+
+def _market(coins: pl.LazyFrame) -> pl.LazyFrame:
+    """The market and Bitcoin at each hour, on its own complete grid, with lags and sums."""
+    enough = pl.col("_r").count() >= FEWEST
+
+    def across(expr: pl.Expr) -> pl.Expr:
+        return pl.when(enough).then(expr)
+
+    hours = coins.group_by("ts").agg(
+        across(pl.col("_r").mean()).alias("_market"),
+        across(pl.col("_scaled").mean()).alias("_market_scaled"),
+        across((pl.col("_r") > 0).mean() - 0.5).alias("breadth_1h"),
+        across((pl.col("_r24") > 0).mean() - 0.5).alias("breadth_24h"),
+        across((pl.col("_r").std() + TINY).log()).alias("dispersion_1h"),
+        across((pl.col("_r24").std() + TINY).log()).alias("dispersion_24h"),
+        pl.col("_r").filter(pl.col("symbol") == LEADER).first().alias("_btc"),
+        pl.col("_scaled").filter(pl.col("symbol") == LEADER).first().alias("_btc_scaled"),
+    )
+    series = {"market": pl.col("_market_scaled"), "btc": pl.col("_btc_scaled")}
+    lags = {f"{n}_return_lag_{k}h": s.shift(k).over("symbol") for n, s in series.items() for k in LAGS}
+    sums = {f"{n}_return_{h}h": rolling(s, h, "sum") / math.sqrt(h) for n, s in series.items() for h in SPANS}
+    variance = (rolling(pl.col("_market").pow(2), 24) + TINY).log()
+    grid = hourly(hours.with_columns(symbol=pl.lit("market")))
+    return grid.with_columns(**lags, **sums, market_log_rv_24h=variance).drop("symbol", "is_bar")
+
+
+def _slope(x: str, y: str = "_r") -> tuple[pl.Expr, pl.Expr]:
+    """Least squares slope of y on x and their correlation over BETA_HOURS, where both are known."""
+    both = pl.col(x).is_not_null() & pl.col(y).is_not_null()
+    xs, ys = pl.when(both).then(pl.col(x)), pl.when(both).then(pl.col(y))
+    mean_x, mean_y = rolling(xs, BETA_HOURS), rolling(ys, BETA_HOURS)
+    covariance = rolling(xs * ys, BETA_HOURS) - mean_x * mean_y
+    var_x, var_y = rolling(xs * xs, BETA_HOURS) - mean_x * mean_x, rolling(ys * ys, BETA_HOURS) - mean_y * mean_y
+    safe = (var_x > TINY) & (var_y > TINY)
+    return pl.when(safe).then(covariance / var_x), pl.when(safe).then(covariance / (var_x * var_y).sqrt())
+
+
+def _rank(expr: pl.Expr) -> pl.Expr:
+    """Rank among the coins at the same hour, -0.5 to 0.5; null with fewer than three."""
+    known = expr.count().over("ts")
+    return pl.when(known >= FEWEST).then((expr.rank("average").over("ts") - 0.5) / known - 0.5)
+
+
+def compute(candles: pl.LazyFrame) -> pl.LazyFrame:
+    """The columns at each bar's close; one row a coin and bar."""
+    coins = _coins(candles)
+    beta, _ = _slope("_market")
+    btc_beta, btc_correlation = _slope("_btc")
+    rows = (
+        coins.join(_market(coins), on="ts", how="left")
+        .sort("symbol", "ts")
+        .with_columns(beta_168h=beta, btc_beta_168h=btc_beta, btc_correlation_168h=btc_correlation)
+        .with_columns(_residual=pl.col("_r") - pl.col("beta_168h") * pl.col("_market"))
+    )
+    residual = pl.col("_residual")
+    own = {f"residual_lag_{k}h": residual.shift(k).over("symbol") / pl.col("_sd") for k in LAGS}
+    own |= {f"residual_{h}h": rolling(residual, h, "sum") / (pl.col("_sd") * math.sqrt(h)) for h in SPANS}
+    rows = rows.with_columns(**own).filter("is_bar")
+    ranks = {f"rank_return_{h}h": _rank(pl.col(f"_r{h}" if h > 1 else "_r")) for h in RANKED}
+    ranks |= {f"rank_volatility_{h}h": _rank(pl.col(f"_rv{h}")) for h in (24, 168)}
+    ranks |= {"rank_value_168h": _rank(pl.col("_value")), "rank_volume_shock": _rank(pl.col("_shock"))}
+    logs = {h: (pl.col(f"_rv{h}") + TINY).log() for h in (24, 168)}
+    relative = {f"relative_log_rv_{h}h": log - log.mean().over("ts") for h, log in logs.items()}
+    return finite(rows.with_columns(**ranks, **relative).select("symbol", "ts", *COLUMNS), list(COLUMNS))
+
+
+FAMILY = FeatureFamily("cross_asset", {"candles": "curated/candles"}, timedelta(days=31), COLUMNS, compute)

@@ -1,0 +1,47 @@
+"""The matrix: every family's columns beside the bar's own return, one row a coin and bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import polars as pl
+
+from crypto_assets.features._family import Column, FeatureFamily, feature_table
+from crypto_assets.lake import Derivation
+from crypto_assets.market.errors import SettingsError
+
+RETURN = "return_1h"
+
+
+def matrix(families: Iterable[FeatureFamily]) -> Derivation:
+    """`features/matrix` of these families: `symbol, ts, return_1h` and `<family>.<column>`.
+
+    A row for every candle; a family that has no row there leaves nulls. `return_1h` is the log return of the bar that closed at
+    `ts`, null where the bar before is missing. Raises SettingsError when two families have one name.
+    """
+    chosen = list(families)
+    names = [family.name for family in chosen]
+    repeated = sorted({n for n in names if names.count(n) > 1})
+    if repeated:
+        raise SettingsError(f"two feature families are called {', '.join(repeated)}: rename one of them")
+    columns = {f"{f.name}.{c}": d for f in chosen for c, d in f.described().items()}
+    own = {RETURN: Column("log return of the bar that closed at ts", "log", timedelta(hours=2))}
+    inputs = {"candles": "curated/candles", **{f"of_{name}": f"features/{name}" for name in names}}
+
+    def compute(candles: pl.LazyFrame, **tables: pl.LazyFrame) -> pl.LazyFrame:
+        rows = _returns(candles)
+        for family in chosen:
+            wanted = [pl.col(c).alias(f"{family.name}.{c}") for c in family.columns]
+            rows = rows.join(tables[f"of_{family.name}"].select("symbol", "ts", *wanted), on=["symbol", "ts"], how="left")
+        return rows
+
+    doc = "All feature families side by side: one row a coin and decision time."
+    return Derivation(feature_table("matrix", {**own, **columns}), inputs, compute, lookback=timedelta(hours=2), doc=doc)
+
+
+def _returns(candles: pl.LazyFrame) -> pl.LazyFrame:
+    closes = candles.select("symbol", (pl.col("ts") + pl.duration(hours=1)).alias("ts"), "close")
+    before = closes.select("symbol", pl.col("ts") + pl.duration(hours=1), pl.col("close").alias("_before"))
+    rows = closes.join(before, on=["symbol", "ts"], how="left")
+    return rows.select("symbol", "ts", (pl.col("close") / pl.col("_before")).log().alias(RETURN))
