@@ -1,7 +1,7 @@
 """Hourly candles of both venues around the simulated returns.
 
-The perpetual's close carries the planted return; high and low are drawn from the Brownian bridge between open and close with the
-bar's realised variance (twelve five-minute returns, chi-squared with 12 degrees of freedom over 12). The spot close is the
+The perpetual's close carries the planted return; high and low are drawn from the Brownian bridge between open and close with
+the bar's realised variance (twelve five-minute returns, chi-squared with 12 degrees of freedom over 12). The spot close is the
 perpetual's less a small basis. Rarely a spot candle is disputed: its close or its wick is more than 2 % off.
 """
 

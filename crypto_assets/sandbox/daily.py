@@ -1,8 +1,8 @@
 """Daily series behind the on-chain, DeFi and macro tables, and what of them was published at an hour.
 
-Days are counted from `EPOCH`; arrays start `WARMUP_BLOCKS` blocks before it. Publication follows the raw tables: Coin Metrics and
-DefiLlama day D at D+1 03:00 UTC, the Treasury yield at D 23:30, VIX at D+1 06:00; a value stays the last known one over weekends
-and holidays.
+Arrays start on `FIRST_DAY`, `WARMUP_BLOCKS` blocks before `EPOCH`. Publication follows the raw tables: Coin Metrics and
+DefiLlama day D at D+1 03:00 UTC, the Treasury yield at D 23:30, VIX at D+1 06:00; a value stays the last known one over
+weekends and holidays.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The compiled recursions: autoregressions, returns with GARCH variance, the Hamilton filter, the variance forecast.
 
-Arrays are `[hour, coin]` float64, row k belonging to the bar that opens at hour k; states are carried over block borders in place.
+Arrays are `[hour, coin]` float64, row k belonging to the bar that opens at hour k; states are carried over the borders of
+blocks in place.
 """
 
 from __future__ import annotations
@@ -120,8 +121,19 @@ def hamilton_alone(e, known, extra_variance, halted, a3, state, last_e):
 
 
 @njit(cache=True)
+def smooth(values: np.ndarray, keep: float) -> np.ndarray:
+    """Exponentially weighted mean x_k = keep x_{k-1} + (1 - keep) value_k, starting at the first value."""
+    out = np.empty_like(values)
+    level = values[0]
+    for k in range(values.shape[0]):
+        level = keep * level + (1.0 - keep) * values[k]
+        out[k] = level
+    return out
+
+
+@njit(cache=True)
 def variance_ahead(h, moments, second_moment):
-    """Sum over j of E[h_j e_j^2] for the next bars, from `h[hour, coin]` of the first and `moments[hour, j, coin]` = E[e_j^2]."""
+    """Sum over the next bars j of E[h_j e_j^2], from `h[hour, coin]` of the first and `moments[hour, j, coin]` = E[e_j^2]."""
     hours, ahead, coins = moments.shape
     out = np.zeros((hours, coins))
     for k in range(hours):

@@ -22,21 +22,24 @@ from crypto_assets.sandbox.planting import (
 from crypto_assets.sandbox.randomness import Randomness
 
 N = len(COINS)
-PARENTS = 2
-"""Coins that lead each coin in the hidden graph."""
-EDGE = (0.10, 0.15)
-"""Range of an edge's weight; the sign is random."""
+EDGE = (0.12, 0.18)
+"""Range of the size of an edge's weight."""
 
 
 def lead_weights(planted: Planted, randomness: Randomness) -> np.ndarray:
-    """L `[coin, leading coin]`: BTC to all others, or the hidden graph in which each coin follows two of the default coins."""
+    """L `[coin, leading coin]`: BTC to all others, or the hidden graph.
+
+    In the graph each coin follows one default coin and runs against another. Because all shocks share a factor, two edges of
+    one sign would show in the coin's own last return and in the market's; opposite ones cancel there, and only who knows the
+    graph can forecast.
+    """
     lead = np.zeros((N, N))
     if planted.graph:
         rng = randomness.generator("graph")
         for i in range(N):
             others = [j for j in range(CORE) if j != i]
-            for j in rng.choice(others, PARENTS, replace=False):
-                lead[i, j] = rng.uniform(*EDGE) * rng.choice((-1.0, 1.0))
+            ahead, against = rng.choice(others, 2, replace=False)
+            lead[i, ahead], lead[i, against] = rng.uniform(*EDGE), -rng.uniform(*EDGE)
     lead[1:, 0] += planted.a[1]
     return lead
 
@@ -62,10 +65,10 @@ def second_moments(planted: Planted, lead: np.ndarray) -> np.ndarray:
 
 
 def expected_variance(planted: Planted, second_moment: np.ndarray, rows: dict[str, np.ndarray], ahead: int = 24) -> np.ndarray:
-    """Expected sum of the next `ahead` values of h e^2 at each decision time, `[hour, coin]`; times s^2 it is realised variance.
+    """Expected sum of the next `ahead` values of h e^2, `[hour, coin]`; times s^2 it is the expected realised variance.
 
-    The first hour's E[e^2] is exact given what is published; later ones use the decay of the level and of funding, hold the daily
-    drivers, and take lead-lag and regime at their stationary size. `rows` are the arrays of `Path` for these hours.
+    The first hour's E[e^2] is exact given what is published; later ones use the decay of the level and of funding, hold the
+    daily drivers, and take lead-lag and regime at their stationary size. `rows` are the arrays of `Path` for these hours.
     """
     out = np.empty_like(rows["variance"])
     for start in range(0, len(out), BLOCK_HOURS):

@@ -1,9 +1,12 @@
 """The best possible forecast, exact by construction.
 
-Published optimum: what prices, headlines, funding and the daily tables say by the decision time, and no more. The regime is filtered
-(`kernels.hamilton`), the unseen text noise adds its variance, so P(up) = p Phi((A + a3 e')/sd) + (1 - p) Phi((A - a3 e')/sd) with
-sd^2 = 1 + (a1 + a4 F)^2 tau^2. The latent optimum knows the noise too, and still filters the regime. The one-coin column filters the
-regime from the coin's own returns only.
+Published optimum: what prices, headlines, funding and the daily tables say by the decision time, and no more. With A the known
+mean, e' the coin's last standardised return and p the filtered probability of momentum (`kernels.hamilton`),
+
+    P(up) = p Phi((A + a3 e')/sd) + (1 - p) Phi((A - a3 e')/sd),   sd^2 = 1 + (a1 + a4 F)^2 tau^2,
+
+the variance of the unseen text noise being part of sd. The latent optimum knows that noise and still filters the regime. The
+one-coin column filters the regime from the coin's own returns only: the ceiling of a model that looks at one coin.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
 """The simulated path, block after block of 32 days: drivers, returns, variances, and what the filters make of them.
 
-A block is always computed whole and from the state its predecessor left, so a value at an hour is the same bits whatever range is
-asked and in whatever order.
+A block is always computed whole and from the state its predecessor left, so a value at an hour is the same bits whatever range
+is asked and in whatever order.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from crypto_assets.sandbox.daily import DailySeries, published_row, vix_driver
 from crypto_assets.sandbox.kernels import autoregress, hamilton, hamilton_alone, regime_path, returns_path
 from crypto_assets.sandbox.moments import lead_weights, second_moments
 from crypto_assets.sandbox.planting import (
+    BLOCK_DAYS,
     BLOCK_HOURS,
     COINS,
     CORE,
@@ -47,7 +47,7 @@ class Path:
         self.lead = lead_weights(self.planted, self.randomness)
         self.second_moment = second_moments(self.planted, self.lead)
         self.hours = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._blocks: list[dict[str, np.ndarray]] = []
         self._arrays: dict[str, np.ndarray] = {}
         self._daily = DailySeries(self.randomness)
@@ -75,9 +75,10 @@ class Path:
 
     def daily(self, hours: int) -> dict[str, np.ndarray]:
         """Every daily array `[day, ...]`, from `daily.FIRST_DAY` to the day of `hours` at least."""
-        self.upto(hours)
-        fields = self._daily_blocks[0].__dataclass_fields__
-        return {f: np.concatenate([getattr(b, f) for b in self._daily_blocks]) for f in fields}
+        with self._lock:
+            self.upto(hours)
+            fields = self._daily_blocks[0].__dataclass_fields__
+            return {f: np.concatenate([getattr(b, f) for b in self._daily_blocks]) for f in fields}
 
     def _next_block(self) -> dict[str, np.ndarray]:
         block = self.hours // BLOCK_HOURS
@@ -115,7 +116,7 @@ class Path:
     def _published_daily(self, hour: np.ndarray) -> np.ndarray:
         b = self.planted.b
         recent = self._daily_blocks[-3:]
-        offset = 32 * (len(self._daily_blocks) - len(recent))
+        offset = BLOCK_DAYS * (len(self._daily_blocks) - len(recent))
         rows = {s: published_row(hour, s) - offset for s in ("onchain", "tvl", "vix", "yield")}
         onchain = np.concatenate([d.onchain for d in recent])[rows["onchain"]]
         tvl = np.concatenate([d.tvl for d in recent])[rows["tvl"]]
@@ -141,12 +142,11 @@ class Path:
         out |= {"e": e, "variance": h, "known": known, "regime": regime, "halted": halted}
         out["last_e"] = np.concatenate([before[None], e[:-1]])
         core = slice(0, CORE)
-        args: Any = (np.ascontiguousarray(halted[:, core]), a3)
-        cut = {k: np.ascontiguousarray(out[k][:, core]) for k in ("e", "known", "extra_variance", "latent")}
-        out["p_regime"] = hamilton(cut["e"], cut["known"], cut["extra_variance"], *args, self._filter, before[core].copy())
-        none = np.zeros_like(cut["e"])
-        informed = cut["known"] + cut["latent"]
-        out["p_regime_latent"] = hamilton(cut["e"], informed, none, *args, self._filter_latent, before[core].copy())
+        seen = {k: np.ascontiguousarray(out[k][:, core]) for k in ("e", "known", "extra_variance", "latent", "halted")}
+        x, mean, extra, quiet = seen["e"], seen["known"], seen["extra_variance"], seen["halted"]
+        informed, certain = mean + seen["latent"], np.zeros_like(extra)
+        out["p_regime"] = hamilton(x, mean, extra, quiet, a3, self._filter, before[core].copy())
+        out["p_regime_latent"] = hamilton(x, informed, certain, quiet, a3, self._filter_latent, before[core].copy())
         out["p_regime_alone"] = hamilton_alone(e, known, out["extra_variance"], halted, a3, self._filter_alone, before.copy())
 
 

@@ -1,11 +1,12 @@
 """What is planted: the roster, the clock, the weights of each market, and how a published number maps to its driver.
 
-The generator is that of a linear one-step forecast with one hidden regime. For coin i and the bar k that opens at decision time t,
+The generator is that of a linear one-step forecast with one hidden regime. For coin i and the bar opening at decision time t,
 
     r = s sigma e,   e = A + L e' + a3 z e'_i + (a1 + a4 F) n + u,   A = a1 y + a4 y F + b . (on-chain, TVL, VIX, 10-year),
 
-with e' the standardised returns of the bars that closed at t, y the level of the headlines, F the last settled funding, n noise no
-one sees, u one-factor Gaussian with correlation `FACTOR_SHARE`, z = +-1 a hidden Markov regime, L the lead-lag weights.
+with e' the standardised returns of the bars that closed at t, y the level of the headlines, F the last settled funding, n noise
+no one sees, u one-factor Gaussian with correlation `FACTOR_SHARE`, z = +-1 a hidden Markov regime, L the lead-lag weights, and
+sigma^2 a GARCH(1,1) of unit mean driven by e, so that it is known when the bar opens.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from crypto_assets.market.coins import DEFAULT_SYMBOLS
 
 EPOCH = datetime(2023, 1, 1, tzinfo=UTC)
 """Open of the first simulated bar."""
+LAST = datetime(2035, 1, 1, tzinfo=UTC)
+"""The simulated market ends here: a bound on memory (a year is about 20 MB)."""
 BLOCK_DAYS = 32
 BLOCK_HOURS = 24 * BLOCK_DAYS
 WARMUP_BLOCKS = 13
@@ -52,7 +55,7 @@ DEFI_CHAINS = ("Total", "Ethereum", "Solana", "Polygon", "Cardano")
 
 @dataclass(frozen=True)
 class Planted:
-    """Weights of one market: `a` = (sentiment, BTC lead-lag, regime, sentiment x funding), `b` = (on-chain, TVL, VIX, 10-year)."""
+    """Weights: `a` of (sentiment, BTC lead-lag, regime, sentiment x funding), `b` of (on-chain, TVL, VIX, 10-year change)."""
 
     a: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     b: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)

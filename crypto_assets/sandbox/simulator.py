@@ -1,13 +1,13 @@
 """`SimulatedMarket`: the tables the providers would serve, and the oracle, as functions of (market, seed, absolute hour).
 
-Windows are half open and in UTC; what lies before `EPOCH` (daily tables: before `daily.FIRST_DAY`) does not exist and is left out.
-Nothing here knows the present: the server cuts what has not been published yet.
+Windows are half open and in UTC; what lies before `EPOCH` (daily tables: before `daily.FIRST_DAY`) or after `LAST` does not
+exist and is left out. Nothing here knows the present: the server cuts what has not been published yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 
 import numpy as np
 import polars as pl
@@ -26,6 +26,7 @@ from crypto_assets.sandbox.planting import (
     FUNDING_HOURS,
     FUNDING_MEAN,
     FUNDING_SCALE,
+    LAST,
     LEVELS,
     PLANTED,
     SYMBOLS,
@@ -74,7 +75,10 @@ class SimulatedMarket:
         return frame.with_columns(pl.col("trades").cast(pl.Int64))
 
     def funding(self, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
-        """Settlements at 00, 08 and 16 UTC in `[start, end)`: ts, funding_rate (of 8 hours), mark_price (USD)."""
+        """Settlements at 00, 08 and 16 UTC in `[start, end)`: ts, funding_rate (of 8 hours), mark_price (USD).
+
+        The driver is (funding_rate - FUNDING_MEAN) / FUNDING_SCALE exactly, from its settlement until the next.
+        """
         i = self._index(symbol)
         first, last = self._listed_hours(symbol, start, end)
         hours = np.arange(first + (-first) % FUNDING_HOURS, last, FUNDING_HOURS)
@@ -86,19 +90,15 @@ class SimulatedMarket:
         """News files stamped in `[start, end)`, one at each xx:30: ts, id, title, url, domain."""
         first, last = _span(start + texts.STAMP_BEFORE, end + texts.STAMP_BEFORE)
         first = max(first, 0)
-        arrays = self._path.upto(max(last, 0) + 24)
-        days = [self._day_headlines(arrays["level"], day) for day in range(first // 24, -(-last // 24))] if last > first else []
-        if not days:
-            return pl.DataFrame(schema=texts.SCHEMA)
-        return pl.concat(days).filter(pl.col("ts") >= start, pl.col("ts") < end)
-
-    def _day_headlines(self, level: np.ndarray, day: int) -> pl.DataFrame:
-        hours = np.arange(24 * day, 24 * day + 24)
-        today = (EPOCH + timedelta(days=day)).date()
-        bounds = [self._listed_hours(s, EPOCH, EPOCH + (24 * day + 24) * HOUR) for s in SYMBOLS]
+        last = max(first, last)
+        days = range(first // 24, -(-last // 24))
+        hours = np.arange(24 * days.start, 24 * days.stop)
+        level = self._path.upto(24 * days.stop)["level"][hours]
+        bounds = [self._listed_hours(s, EPOCH, LAST) for s in SYMBOLS]
         listed = np.stack([(hours >= a) & (hours < b) for a, b in bounds], axis=1)
-        former = np.array([market_coins.COINS[s].symbol_on(today) != s for s in SYMBOLS])
-        return texts.day_headlines(self._path.randomness, 24 * day, level[hours], listed, former)
+        former = np.stack([hours < _renamed_hour(s) for s in SYMBOLS], axis=1)
+        frame = texts.headlines(self._path.randomness, days, level, listed, former)
+        return frame.filter(pl.col("ts") >= start, pl.col("ts") < end)
 
     def onchain(self, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
         """Daily on-chain metrics of days in `[start, end)`: ts, metric, value. BTC has all; see `subjects.metrics_of`."""
@@ -123,17 +123,19 @@ class SimulatedMarket:
     def oracle(self, start: datetime, end: datetime) -> pl.DataFrame:
         """The best forecasts at decision times in `[start, end)`, for every coin listed then.
 
-        Columns symbol, ts, p_up (published optimum that the next hour's return is positive), p_up_latent (knows the text noise),
-        p_up_one_coin (filters the regime from one coin alone), sigma_1h (standard deviation of the next hourly log return),
-        rv_24h_forecast (expected sum of the next 24 squared hourly log returns). No row at `EPOCH`: no bar has closed.
+        Columns symbol, ts, p_up (that the next hour's return is positive, given all that was published), p_up_latent (knowing
+        the text noise too; the regime is still filtered), p_up_one_coin (as p_up, the regime filtered from this coin alone),
+        sigma_1h (standard deviation of the next hourly log return), rv_24h_forecast (expected sum of the next 24 squared
+        hourly log returns; its QLIKE is the floor). No row at `EPOCH`: no bar has closed. "All that was published" is that of
+        the eight default coins, whichever of them a lake holds.
         """
         return self._long(start, end, lambda first, last: oracle.optimum(self._path, first, last))
 
     def truth(self, start: datetime, end: datetime) -> pl.DataFrame:
-        """The planted drivers at decision times in `[start, end)`: what a perfect feature set would hold, for tests and benchmarks.
+        """The planted drivers at decision times in `[start, end)`: what a perfect feature set would hold, for tests.
 
-        Columns symbol, ts; published: level, funding, last_e (standardised return of the bar that closed), known_mean (A + L e'),
-        p_regime (filtered); never published: regime, next_e (standardised return of the bar that opens).
+        Columns symbol, ts; published: level, funding, last_e (standardised return of the bar that closed), known_mean
+        (A + L e'), p_regime (filtered); never published: regime, next_e (standardised return of the bar that opens).
         """
 
         def columns(first: int, last: int) -> dict[str, np.ndarray]:
@@ -176,7 +178,7 @@ class SimulatedMarket:
             last = min(last, int((delisted - EPOCH) / HOUR))
         return first, max(first, last)
 
-    def _long(self, start: datetime, end: datetime, columns) -> pl.DataFrame:
+    def _long(self, start: datetime, end: datetime, columns: Callable[[int, int], dict[str, np.ndarray]]) -> pl.DataFrame:
         first, last = _span(start, end)
         first = max(first, 1)
         last = max(first, last)
@@ -191,7 +193,7 @@ class SimulatedMarket:
         return pl.concat(frames)
 
 
-def _midnight(day) -> datetime:
+def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
@@ -200,7 +202,13 @@ def _span(start: datetime, end: datetime) -> tuple[int, int]:
     for name, value in (("start", start), ("end", end)):
         if value.tzinfo is None:
             raise SettingsError(f"{name} = {value!r} has no time zone: give an aware UTC datetime")
-    return -((EPOCH - start) // HOUR), -((EPOCH - end) // HOUR)
+    return -((EPOCH - start) // HOUR), -((EPOCH - min(end, LAST)) // HOUR)
+
+
+def _renamed_hour(symbol: str) -> int:
+    """Hour since `EPOCH` from which the coin's present ticker holds."""
+    former = market_coins.COINS[symbol].former
+    return (_midnight(former[-1][1]) - EPOCH) // HOUR if former else 0
 
 
 def _hours(hours: np.ndarray) -> pl.Series:

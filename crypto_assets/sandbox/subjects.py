@@ -12,8 +12,9 @@ from crypto_assets.lake.tables import UTC_US
 from crypto_assets.market.errors import SettingsError
 from crypto_assets.market.time import DAY
 from crypto_assets.sandbox.daily import FIRST_DAY, WARMUP_DAYS, is_trading_day
+from crypto_assets.sandbox.kernels import smooth
 from crypto_assets.sandbox.path import Path
-from crypto_assets.sandbox.planting import COINS, DEFI_CHAINS, EPOCH, LEVELS, ONCHAIN_LOG_SCALE, TVL_LOG_SCALE
+from crypto_assets.sandbox.planting import COINS, DEFI_CHAINS, EPOCH, LAST, LEVELS, ONCHAIN_LOG_SCALE, TVL_LOG_SCALE
 
 if typing.TYPE_CHECKING:
     from crypto_assets.sandbox.simulator import SimulatedMarket
@@ -51,11 +52,7 @@ def _metrics(symbol: str, i: int, daily: dict[str, np.ndarray], close: np.ndarra
     driver, noise = daily["onchain"][:days, i], daily["metric_noise"][:days, i]
     supply = np.round(coin.supply * (1 + INFLATION_PER_DAY * (np.arange(days) - WARMUP_DAYS)), 2)
     transactions = np.rint(2 * coin.active_addresses * np.exp(0.7 * ONCHAIN_LOG_SCALE * driver + 0.05 * noise[:, 0]))
-    realised = np.empty(days)
-    level = close[0]
-    for d in range(days):
-        level = REALISED_PRICE_AR * level + (1 - REALISED_PRICE_AR) * close[d]
-        realised[d] = level
+    realised = smooth(close, REALISED_PRICE_AR)
     turnover = 0.002 * supply * np.exp(0.1 * noise[:, 1])
     return {
         "AdrActCnt": np.rint(coin.active_addresses * np.exp(ONCHAIN_LOG_SCALE * driver)),
@@ -154,7 +151,7 @@ def _days(start: datetime, end: datetime) -> tuple[int, int]:
         if value.tzinfo is None:
             raise SettingsError(f"{name} = {value!r} has no time zone: give an aware UTC datetime")
     first = max(-((FIRST - start) // DAY), 0)
-    return first, max(first, -((FIRST - end) // DAY))
+    return first, max(first, -((FIRST - min(end, LAST)) // DAY))
 
 
 def _dates(first: int, last: int) -> pl.Series:
