@@ -32,7 +32,7 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
     assets += [derived_asset(derivation, parts) for derivation in derivations(families())]
     for name in MODELS:
         assets += model_assets(name, describe(name), settings, parts)
-    assets += fusion_assets(parts, settings)
+    assets += fusion_assets(parts)
     assets += backtest_assets(list(MODELS), settings)
     all_jobs = jobs(parts)
     return dg.Definitions(
@@ -43,8 +43,4 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
     )
 
 
-def __getattr__(name: str) -> Any:
-    """`defs` is built when Dagster asks for it, so importing this module reads no lake."""
-    if name == "defs":
-        return build_defs()
-    raise AttributeError(name)
+defs = build_defs()

@@ -45,6 +45,31 @@ class Forecast:
         cube = [np.full((H, T, N), np.nan) for _ in range(3)]
         return cls(panel.ts, panel.symbols, *cube, np.full((T, N), np.nan), np.full((T, N), np.nan))
 
+    @classmethod
+    def from_table(cls, rows: pl.DataFrame, ts: np.ndarray, symbols: tuple[str, ...]) -> Forecast:
+        """Lay rows of `forecasts/<name>` out on the hours `ts`, with NaN where there is no row or no value."""
+        T, N = len(ts), len(symbols)
+        made = cls(
+            ts,
+            symbols,
+            *(np.full((len(HORIZONS), T, N), np.nan) for _ in range(3)),
+            *(np.full((T, N), np.nan) for _ in range(2)),
+        )
+        place = {symbol: n for n, symbol in enumerate(symbols)}
+        rows = rows.filter(pl.col("symbol").is_in(list(place)))
+        for h, horizon in enumerate(HORIZONS):
+            part = rows.filter(pl.col("horizon") == horizon)
+            t = ((part["ts"].to_physical().to_numpy() - ts[0].astype("int64")) // 3_600_000_000).astype(np.int64)
+            n = part["symbol"].replace_strict(place, return_dtype=pl.Int64).to_numpy()
+            values = {c: part[c].fill_null(float("nan")).to_numpy() for c in OUTPUTS}
+            made.p_up_HTN[h, t, n] = values["p_up"]
+            made.mean_HTN[h, t, n] = values["mean"]
+            made.log_var_HTN[h, t, n] = values["log_var"]
+            if horizon == "24h":
+                made.p_beats_median_TN[t, n] = values["p_beats_median"]
+                made.realised_var_TN[t, n] = values["realised_var"]
+        return made
+
     def table(self, name: str, model_version: str, trained_until: datetime, listed_TN: np.ndarray) -> pl.DataFrame:
         """The forecast as rows of `forecasts/<name>`, listed coins only, sorted by symbol, ts, horizon."""
         frames = []

@@ -1,4 +1,4 @@
-"""Between the lake and the walk-forward run: load the panel once, fit a fold, forecast it, fuse it, all as the lake holds them."""
+"""Between the lake and the walk-forward run: load the panel once, fit a fold, forecast it, fuse it."""
 
 import functools
 from collections.abc import Sequence
@@ -10,10 +10,11 @@ import polars as pl
 
 from crypto_assets.dataset.folds import Fold
 from crypto_assets.dataset.panel import Panel, from_tables
+from crypto_assets.evaluation.walkforward import COMBINATIONS, combine, combined_version
 from crypto_assets.lake import Lake
 from crypto_assets.market.errors import CheckpointError, SettingsError
 from crypto_assets.market.time import Window, midnight
-from crypto_assets.models._base import forecast_table
+from crypto_assets.models._base import Forecast, forecast_table
 from crypto_assets.models.checkpoint import Checkpoint
 from crypto_assets.orchestration.access import Access, folds
 from crypto_assets.settings import Settings
@@ -27,11 +28,14 @@ def fold_named(settings: Settings, name: str) -> Fold:
     raise SettingsError(f"no fold {name!r}: there are {[f.name for f in folds(settings)]}; build more days first")
 
 
-def members() -> dict[str, tuple[str, ...]]:
-    """Fusion name -> the models it combines."""
-    from crypto_assets.fusion.pool import MEMBERS
+def forecast_tables(names: Sequence[str]) -> list[str]:
+    """Every forecast table: of the models, and of what is combined from them."""
+    return [f"forecasts/{name}" for name in names] + [combined_table(name) for name in COMBINATIONS]
 
-    return MEMBERS
+
+def combined_table(name: str) -> str:
+    """Where a combination's forecasts lie."""
+    return COMBINATIONS[name].table or f"forecasts/{name}"
 
 
 def load_panel(lake: Lake, settings: Settings) -> Panel:
@@ -103,14 +107,22 @@ def forecast(access: Access, name: str, chosen: Sequence[Fold]) -> pl.DataFrame:
 
 def fuse(access: Access, name: str, chosen: Sequence[Fold]) -> pl.DataFrame:
     """Combine the members' forecasts over the test windows of `chosen`, and write them."""
-    from crypto_assets.evaluation.walkforward import combine_tables
-
     panel = load_panel(access.lake, access.settings)
+    made_of = COMBINATIONS[name]
     frames = []
     for fold in chosen:
-        tables = {m: access.lake.scan(f"forecasts/{m}", fold.test.start, fold.test.end).collect() for m in members()[name]}
-        frames.append(combine_tables(name, tables))
-    return _write(access.lake, forecast_table(f"fusion/{name}"), pl.concat(frames), chosen, panel)
+        s = panel.slice(fold.test)
+        tables = {}
+        for member in {*made_of.direction, *made_of.variance}:
+            rows = access.lake.scan(f"forecasts/{member}", fold.test.start, fold.test.end).collect()
+            if rows.height:
+                tables[member] = rows
+        members = {m: Forecast.from_table(rows, panel.ts[s], panel.symbols) for m, rows in tables.items()}
+        combined, used = combine(members, {name: made_of})[name]
+        version = combined_version(name, [tables[m]["model_version"][0] for m in used])
+        until = max(tables[m]["trained_until"][0] for m in used)
+        frames.append(combined.table(combined_table(name), version, until, panel.listed_TN[s]))
+    return _write(access.lake, forecast_table(combined_table(name)), pl.concat(frames), chosen, panel)
 
 
 def _write(lake: Lake, table: Any, rows: pl.DataFrame, chosen: Sequence[Fold], panel: Panel) -> pl.DataFrame:

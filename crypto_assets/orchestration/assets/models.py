@@ -2,12 +2,12 @@
 
 import dagster as dg
 
+from crypto_assets.evaluation.walkforward import COMBINATIONS
 from crypto_assets.models._base import forecast_table
-from crypto_assets.models.registry import load as load_model
 from crypto_assets.orchestration.access import Access
 from crypto_assets.orchestration.checks import column_schema, finite, schema_result, schema_spec
 from crypto_assets.orchestration.partitions import Partitions
-from crypto_assets.orchestration.walk import fit, fold_named, forecast, members
+from crypto_assets.orchestration.walk import combined_table, fit, fold_named, forecast, fuse
 from crypto_assets.settings import Settings
 
 ALL = dg.AllPartitionMapping()
@@ -60,34 +60,33 @@ def model_assets(name: str, doc: str, settings: Settings, parts: Partitions) -> 
     return [model, forecasts]
 
 
-def fusion_assets(parts: Partitions, settings: Settings) -> list[dg.AssetsDefinition]:
-    """`fusion/<name>`: members combined into one forecast."""
-    return [_fusion_asset(name, chosen, parts, settings) for name, chosen in members().items()]
+def fusion_assets(parts: Partitions) -> list[dg.AssetsDefinition]:
+    """What is combined from the models' forecasts: `fusion/fused`, and the averages that stand beside it as baselines."""
+    return [_combined_asset(name, parts) for name in COMBINATIONS]
 
 
-def _fusion_asset(name: str, chosen: tuple[str, ...], parts: Partitions, settings: Settings) -> dg.AssetsDefinition:
-    from crypto_assets.orchestration.walk import fuse
-
-    table = forecast_table(f"fusion/{name}")
+def _combined_asset(name: str, parts: Partitions) -> dg.AssetsDefinition:
+    made_of = COMBINATIONS[name]
+    table = forecast_table(combined_table(name))
+    key = table.name.split("/")
+    members = sorted({*made_of.direction, *made_of.variance})
 
     @dg.asset(
-        key=["fusion", name],
-        deps=[dg.AssetDep(["forecasts", member]) for member in chosen],
+        key=key,
+        deps=[["forecasts", member] for member in members],
         partitions_def=parts.fold,
         backfill_policy=dg.BackfillPolicy.single_run(),
         kinds={"polars", "parquet"},
-        group_name="fusion",
+        group_name=key[0],
         owners=["team:research"],
-        description=f"Log opinion pool of {', '.join(chosen)}.",
+        description=f"Log opinion pool of {', '.join(members)}: the average of their logits, and of their log variances.",
         metadata={"dagster/column_schema": column_schema(table)},
-        check_specs=[schema_spec(["fusion", name])],
+        check_specs=[schema_spec(key)],
         required_resource_keys={"access"},
     )
-    def fused(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        rows = fuse(context.resources.access, name, [fold_named(settings, key) for key in context.partition_keys])
+    def combined(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        access: Access = context.resources.access
+        rows = fuse(access, name, [fold_named(access.settings, k) for k in context.partition_keys])
         return dg.MaterializeResult(metadata={"dagster/row_count": rows.height}, check_results=[schema_result(table, rows)])
 
-    return fused
-
-
-__all__ = ["fusion_assets", "load_model", "model_assets"]
+    return combined

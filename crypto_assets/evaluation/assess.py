@@ -1,0 +1,69 @@
+"""Everything said about a set of forecasts: traded net of costs, scored, entered in the ledger. Assets and `evaluate` share it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from crypto_assets.evaluation.alignment import Labels
+from crypto_assets.evaluation.ledger import Study
+from crypto_assets.evaluation.performance import performance
+from crypto_assets.evaluation.score import score
+from crypto_assets.trading.backtest import Backtest, backtest
+from crypto_assets.trading.strategy import STRATEGIES
+
+STRATEGY = "relative_24h"
+"""What every model is traded with: relative performance over a day is where honest skill is largest, and where turnover can
+be paid for. It was fixed before any result was seen."""
+FEATURED = "fused"
+"""The forecast that is traded with every strategy."""
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """The evaluate JSON, and the accounts behind its backtest part, by (model, strategy)."""
+
+    result: dict[str, Any]
+    backtests: dict[tuple[str, str], Backtest]
+
+
+def assess(
+    forecasts: Mapping[str, pl.DataFrame],
+    labels: Labels,
+    candles: pl.DataFrame,
+    funding: pl.DataFrame,
+    *,
+    study: Study,
+    lake: Path,
+    oracle: pl.DataFrame | None = None,
+    seconds: float = 0.0,
+) -> Assessment:
+    """Trade and score `forecasts` over the test windows of `study`.
+
+    `backtest` in the result has one entry a model, traded with STRATEGY; `strategies` has FEATURED traded with each strategy.
+    """
+    accounts = {}
+    for model, rows in forecasts.items():
+        chosen = STRATEGIES if model == FEATURED else {STRATEGY: STRATEGIES[STRATEGY]}
+        for name, strategy in chosen.items():
+            if (
+                rows.filter(horizon=strategy.horizon)[strategy.column].null_count()
+                < rows.filter(horizon=strategy.horizon).height
+            ):
+                accounts[model, name] = backtest(rows, candles, funding, strategy, model=model)
+    measured = {key: performance(account) for key, account in accounts.items()}
+    result = score(
+        forecasts,
+        labels,
+        study=study,
+        lake=lake,
+        oracle=oracle,
+        backtest={model: found for (model, name), found in measured.items() if name == STRATEGY},
+        seconds=seconds,
+    )
+    result["strategies"] = {name: found for (model, name), found in measured.items() if model == FEATURED}
+    return Assessment(result, accounts)
