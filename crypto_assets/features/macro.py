@@ -36,7 +36,7 @@ def compute(candles: pl.LazyFrame, treasury: pl.LazyFrame, vix: pl.LazyFrame) ->
     hours = as_known(treasury, clock(candles), by=(), max_age=MAX_AGE, columns=["yield_pct"])
     hours = as_known(vix, hours, by=(), max_age=MAX_AGE, columns=["close"])
     series = {"ten_year": pl.col("yield_pct"), "vix": pl.col("close").log()}
-    moves = {}
+    moves: dict[str, pl.Expr] = {}
     for name, level in series.items():
         moves |= {name: level, f"{name}_z_30d": z_score(level, MONTH)}
         moves |= {f"{name}_change_{d}d": change(level, d) for d in (1, 7)}

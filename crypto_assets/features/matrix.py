@@ -30,14 +30,25 @@ def matrix(families: Iterable[FeatureFamily]) -> Derivation:
     inputs = {"candles": "curated/candles", **{f"of_{name}": f"features/{name}" for name in names}}
 
     def compute(candles: pl.LazyFrame, **tables: pl.LazyFrame) -> pl.LazyFrame:
-        rows = _returns(candles)
-        for family in chosen:
-            wanted = [pl.col(c).alias(f"{family.name}.{c}") for c in family.columns]
-            rows = rows.join(tables[f"of_{family.name}"].select("symbol", "ts", *wanted), on=["symbol", "ts"], how="left")
-        return rows
+        rows = _returns(candles).sort("symbol", "ts").collect()
+        parts = [_aligned(rows, tables[f"of_{family.name}"].collect(), family) for family in chosen]
+        return pl.concat([rows, *parts], how="horizontal").lazy()
 
     doc = "All feature families side by side: one row a coin and decision time."
     return Derivation(feature_table("matrix", {**own, **columns}), inputs, compute, lookback=timedelta(hours=2), doc=doc)
+
+
+def _aligned(rows: pl.DataFrame, table: pl.DataFrame, family: FeatureFamily) -> pl.DataFrame:
+    """The family's columns, named for the matrix, at each of `rows`.
+
+    Only the keys are joined, and the columns are not moved at all where the family has the same rows in the same order, which
+    is the rule: joining family after family copies the growing matrix each time and needs more than twice the memory.
+    """
+    numbered = table.select("symbol", "ts").with_row_index("_row")
+    at = rows.select("symbol", "ts").join(numbered, on=["symbol", "ts"], how="left", maintain_order="left")["_row"]
+    values = table.select(pl.col(c).alias(f"{family.name}.{c}") for c in family.columns)
+    same = at.len() == table.height and at.null_count() == 0 and (at == numbered["_row"]).all()
+    return values if same else values.select(pl.all().gather(at))
 
 
 def _returns(candles: pl.LazyFrame) -> pl.LazyFrame:

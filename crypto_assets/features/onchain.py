@@ -73,7 +73,7 @@ def _of(grid: pl.LazyFrame, onchain: pl.LazyFrame) -> pl.LazyFrame:
     for metric in METRICS:
         values = onchain.filter(pl.col("metric") == metric).rename({"value": metric})
         grid = as_known(values, grid, max_age=MAX_AGE, columns=[metric])
-    out = {}
+    out: dict[str, pl.Expr] = {}
     for metric, name in LOGS.items():
         log = _log(pl.col(metric))
         out |= {f"{name}_change_{d}d": change(log, d) for d in (1, 7)} | {f"{name}_z_30d": z_score(log, MONTH)}

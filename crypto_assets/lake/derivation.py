@@ -46,4 +46,10 @@ def derive(derivation: Derivation, reader: Reader, window: Window) -> pl.DataFra
     frame = rows.collect()
     if "available_at" not in frame.columns:
         frame = frame.with_columns(available_at=pl.col("ts"))
-    return derivation.table.shape(frame).sort([*derivation.table.key, "available_at"])
+    return _sorted(derivation.table.shape(frame), [*derivation.table.key, "available_at"])
+
+
+def _sorted(frame: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """The frame in the order of `key`; most tables come sorted, and a wide one is not copied to find that out."""
+    order = frame.select(key).with_row_index("_row").sort([*key, "_row"])["_row"]
+    return frame if order.is_sorted() else frame[order]

@@ -1,4 +1,4 @@
-"""A random market in table form: walks with holes, a late listing and a delisting; slow tables with gaps, revisions, late rows."""
+"""A random market in table form: walks with holes, a late listing, a delisting; slow tables with gaps, revisions, late rows."""
 
 from __future__ import annotations
 
