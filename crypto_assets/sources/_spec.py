@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
@@ -33,9 +33,9 @@ FULL = History()
 class Source:
     """One provider table.
 
-    `fetch(window, http)` returns every row whose `ts` lies in `window`, in table shape, with `available_at` filled. It raises a
-    SourceError for anything else than the documented answer, and returns an empty frame where the provider really has nothing.
-    `lag(frame) -> Expr` gives `available_at` from `ts` alone, which is how imported history gets it.
+    `fetch(window, http)` returns every row whose `ts` lies in `window` and that is published by `http.now()`, in table shape,
+    with `available_at` filled. It raises a SourceError for anything else than the documented answer, and returns an empty
+    frame where the provider really has nothing.
     """
 
     table: type[RawTable]
@@ -55,6 +55,16 @@ class Source:
     def name(self) -> str:
         """Short name, which is also the module's."""
         return self.table.name.removeprefix("raw/")
+
+    def rows(self, frame: pl.DataFrame, window: Window, now: datetime) -> pl.DataFrame:
+        """What `fetch` returns, from parsed rows: `source` and `available_at` filled, in table shape, sorted by key.
+
+        Rows outside the window are left out, and so are rows whose publication time has not come: a value seen early (an open
+        bar, today's unfinished point) may still change.
+        """
+        frame = frame.with_columns(source=pl.lit(self.provider), available_at=self.available_at)
+        inside = (pl.col("ts") >= window.start) & (pl.col("ts") < window.end) & (pl.col("available_at") <= now)
+        return self.table.shape(frame).filter(inside).sort([*self.table.key, "available_at"])
 
 
 def discover() -> dict[str, Source]:

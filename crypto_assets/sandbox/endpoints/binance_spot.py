@@ -1,0 +1,22 @@
+"""Binance spot REST: `/api/v3/ping`, `time`, `exchangeInfo`, `klines` (at most 1000 bars)."""
+
+from __future__ import annotations
+
+from starlette.routing import Route
+
+from crypto_assets.sandbox.endpoints import World
+from crypto_assets.sandbox.endpoints._binance import answering, exchange_info, klines
+from crypto_assets.sandbox.endpoints._wire import get, json_text, to_ms
+
+EMPTY = b"[]"
+MOST_BARS = 1000
+
+
+def routes(world: World) -> list[Route]:
+    """The routes of this provider."""
+    return [
+        get("/api/v3/ping", lambda _: json_text("{}")),
+        get("/api/v3/time", lambda _: json_text(f'{{"serverTime":{to_ms(world.now())}}}')),
+        get("/api/v3/exchangeInfo", lambda _: exchange_info(world, is_perp=False)),
+        get("/api/v3/klines", answering(lambda request: klines(world, request, "spot", MOST_BARS))),
+    ]
