@@ -12,14 +12,9 @@ from crypto_assets.evaluation.score import null_skill_failures, score
 from crypto_assets.market.errors import SchemaError, SettingsError
 from crypto_assets_tests.evaluation import market
 
-DIRECTION_KEYS = ("n", "accuracy", "accuracy_ci95", "auc", "log_loss", "log_loss_skill", "brier", "ece", "accuracy_top10") + (
-    "accuracy_top5",
-    "accuracy_top1",
-    "rank_ic",
-    "rank_icir",
-    "kappa",
-    "vs_lightgbm",
-)
+PROBABILITY_KEYS = ("n", "accuracy", "accuracy_ci95", "auc", "log_loss", "log_loss_skill", "brier", "ece")
+RANKING_KEYS = ("accuracy_top10", "accuracy_top5", "accuracy_top1", "rank_ic", "rank_icir", "kappa", "vs_lightgbm")
+DIRECTION_KEYS = (*PROBABILITY_KEYS, *RANKING_KEYS)
 PANEL, OPTIMUM = market.make(edge=0.3)
 
 
