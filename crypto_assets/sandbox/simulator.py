@@ -96,7 +96,7 @@ class SimulatedMarket:
         level = self._path.upto(24 * days.stop)["level"][hours]
         bounds = [self._listed_hours(s, EPOCH, LAST) for s in SYMBOLS]
         listed = np.stack([(hours >= a) & (hours < b) for a, b in bounds], axis=1)
-        former = np.stack([hours < _renamed_hour(s) for s in SYMBOLS], axis=1)
+        former = np.stack([hours <= _renamed_hour(s) for s in SYMBOLS], axis=1)
         frame = texts.headlines(self._path.randomness, days, level, listed, former)
         return frame.filter(pl.col("ts") >= start, pl.col("ts") < end)
 
@@ -134,8 +134,9 @@ class SimulatedMarket:
     def truth(self, start: datetime, end: datetime) -> pl.DataFrame:
         """The planted drivers at decision times in `[start, end)`: what a perfect feature set would hold, for tests.
 
-        Columns symbol, ts; published: level, funding, last_e (standardised return of the bar that closed), known_mean
-        (A + L e'), p_regime (filtered); never published: regime, next_e (standardised return of the bar that opens).
+        Columns symbol, ts; published: level, funding, daily_mean (share of the daily tables in A), last_e (standardised
+        return of the bar that closed), known_mean (A + L e'), p_regime (filtered); never published: regime, next_e
+        (standardised return of the bar that opens).
         """
 
         def columns(first: int, last: int) -> dict[str, np.ndarray]:
@@ -144,6 +145,7 @@ class SimulatedMarket:
             return {
                 "level": LEVELS[rows["level"]],
                 "funding": rows["funding"],
+                "daily_mean": rows["exogenous"] - rows["sentiment"],
                 "last_e": rows["last_e"],
                 "known_mean": rows["known"],
                 "p_regime": np.broadcast_to(rows["p_regime"][:, None], shape),
@@ -161,7 +163,8 @@ class SimulatedMarket:
     def tables(self, start: datetime, end: datetime, symbols: Sequence[str] | None = None) -> dict[str, pl.DataFrame]:
         """The nine raw tables for `ts` in `[start, end)`, in their own columns (symbol, ts, available_at, ..., source).
 
-        `symbols` are the eight default coins unless given. This is what the sources would bring from the server.
+        `symbols` are the eight default coins unless given. This is what the sources would bring from the server. Daily tables
+        reach back 416 days before `EPOCH`: a start that early gives long daily lookbacks their history.
         """
         return subjects.raw_tables(self, start, end, tuple(symbols) if symbols is not None else DEFAULT_SYMBOLS)
 
@@ -176,7 +179,7 @@ class SimulatedMarket:
         first = max(first, int((listed - EPOCH) / HOUR))
         if delisted is not None:
             last = min(last, int((delisted - EPOCH) / HOUR))
-        return first, max(first, last)
+        return (first, last) if first < last else (0, 0)
 
     def _long(self, start: datetime, end: datetime, columns: Callable[[int, int], dict[str, np.ndarray]]) -> pl.DataFrame:
         first, last = _span(start, end)
@@ -198,17 +201,18 @@ def _midnight(day: date) -> datetime:
 
 
 def _span(start: datetime, end: datetime) -> tuple[int, int]:
-    """Hours since `EPOCH` of the whole hours in `[start, end)`."""
+    """Hours since `EPOCH` of the whole hours in `[start, end)`; (0, 0) where there is none."""
     for name, value in (("start", start), ("end", end)):
         if value.tzinfo is None:
             raise SettingsError(f"{name} = {value!r} has no time zone: give an aware UTC datetime")
-    return -((EPOCH - start) // HOUR), -((EPOCH - min(end, LAST)) // HOUR)
+    first, last = -((EPOCH - start) // HOUR), -((EPOCH - min(end, LAST)) // HOUR)
+    return (first, last) if first < last else (0, 0)
 
 
 def _renamed_hour(symbol: str) -> int:
-    """Hour since `EPOCH` from which the coin's present ticker holds."""
+    """Hour since `EPOCH` at which the coin took its present ticker, -1 if it never had another."""
     former = market_coins.COINS[symbol].former
-    return (_midnight(former[-1][1]) - EPOCH) // HOUR if former else 0
+    return (_midnight(former[-1][1]) - EPOCH) // HOUR if former else -1
 
 
 def _hours(hours: np.ndarray) -> pl.Series:

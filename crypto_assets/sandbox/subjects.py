@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import typing
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -121,7 +122,7 @@ def fear_greed(path: Path, start: datetime, end: datetime) -> pl.DataFrame:
 def raw_tables(market: SimulatedMarket, start: datetime, end: datetime, symbols: tuple[str, ...]) -> dict[str, pl.DataFrame]:
     """See `SimulatedMarket.tables`."""
 
-    def per_coin(read) -> pl.DataFrame:
+    def per_coin(read: Callable[[str], pl.DataFrame]) -> pl.DataFrame:
         return pl.concat([read(s).select(pl.lit(s).alias("symbol"), pl.all()) for s in symbols])
 
     hour, half = timedelta(hours=1), timedelta(minutes=30)
@@ -146,12 +147,12 @@ def _stamped(frame: pl.DataFrame, lag: timedelta, source: str) -> pl.DataFrame:
 
 
 def _days(start: datetime, end: datetime) -> tuple[int, int]:
-    """Rows of the daily arrays whose midnight lies in `[start, end)`."""
+    """Rows of the daily arrays whose midnight lies in `[start, end)`; (0, 0) where there is none."""
     for name, value in (("start", start), ("end", end)):
         if value.tzinfo is None:
             raise SettingsError(f"{name} = {value!r} has no time zone: give an aware UTC datetime")
-    first = max(-((FIRST - start) // DAY), 0)
-    return first, max(first, -((FIRST - min(end, LAST)) // DAY))
+    first, last = max(-((FIRST - start) // DAY), 0), -((FIRST - min(end, LAST)) // DAY)
+    return (first, last) if first < last else (0, 0)
 
 
 def _dates(first: int, last: int) -> pl.Series:
@@ -164,7 +165,7 @@ def _trading(frame: pl.DataFrame, first: int, last: int) -> pl.DataFrame:
     return frame.filter(pl.Series(keep, dtype=pl.Boolean))
 
 
-def _listed(listed, delisted) -> pl.Expr:
+def _listed(listed: date | None, delisted: date | None) -> pl.Expr:
     expr = pl.lit(True)
     if listed is not None:
         expr &= pl.col("ts").dt.date() >= listed
