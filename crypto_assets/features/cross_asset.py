@@ -92,15 +92,19 @@ def _market(coins: pl.LazyFrame) -> pl.LazyFrame:
     def across(expr: pl.Expr) -> pl.Expr:
         return pl.when(enough).then(expr)
 
-    hours = coins.group_by("ts").agg(
-        across(pl.col("_r").mean()).alias("_market"),
-        across(pl.col("_scaled").mean()).alias("_market_scaled"),
-        across((pl.col("_r") > 0).mean() - 0.5).alias("breadth_1h"),
-        across((pl.col("_r24") > 0).mean() - 0.5).alias("breadth_24h"),
-        across((pl.col("_r").std() + TINY).log()).alias("dispersion_1h"),
-        across((pl.col("_r24").std() + TINY).log()).alias("dispersion_24h"),
-        pl.col("_r").filter(pl.col("symbol") == LEADER).first().alias("_btc"),
-        pl.col("_scaled").filter(pl.col("symbol") == LEADER).first().alias("_btc_scaled"),
+    hours = (
+        coins.sort("ts", "symbol")
+        .group_by("ts", maintain_order=True)
+        .agg(
+            across(pl.col("_r").mean()).alias("_market"),
+            across(pl.col("_scaled").mean()).alias("_market_scaled"),
+            across((pl.col("_r") > 0).mean() - 0.5).alias("breadth_1h"),
+            across((pl.col("_r24") > 0).mean() - 0.5).alias("breadth_24h"),
+            across((pl.col("_r").std() + TINY).log()).alias("dispersion_1h"),
+            across((pl.col("_r24").std() + TINY).log()).alias("dispersion_24h"),
+            pl.col("_r").filter(pl.col("symbol") == LEADER).first().alias("_btc"),
+            pl.col("_scaled").filter(pl.col("symbol") == LEADER).first().alias("_btc_scaled"),
+        )
     )
     series = {"market": pl.col("_market_scaled"), "btc": pl.col("_btc_scaled")}
     lags = {f"{n}_return_lag_{k}h": s.shift(k).over("symbol") for n, s in series.items() for k in LAGS}

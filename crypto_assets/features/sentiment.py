@@ -48,11 +48,10 @@ def compute(candles: pl.LazyFrame, texts: pl.LazyFrame, fear_greed: pl.LazyFrame
     """The columns at each bar's close; one row a coin and bar."""
     known = _first_known(texts)
     grid = hourly(bars(candles).select("symbol", "ts"))
-    coins = _decayed(grid.join(_by_hour(known, ["symbol", "ts"]), on=["symbol", "ts"], how="left")).with_columns(
-        score_surprise=pl.col("score_1h") - pl.col("score_24h")
-    )
+    named = grid.join(_by_hour(known, ["symbol", "ts"]), on=["symbol", "ts"], how="left").sort("symbol", "ts")
+    coins = _decayed(named).with_columns(score_surprise=pl.col("score_1h") - pl.col("score_24h"))
     hours = clock(candles)
-    everything = _by_hour(known.unique(["id", "ts"], keep="any"), ["ts"])
+    everything = _by_hour(known.unique(["id", "ts"], keep="first", maintain_order=True), ["ts"])
     market = _decayed(hours.join(everything, on="ts", how="left").sort("ts"))
     market = market.select("ts", *[pl.col(c).alias(f"market_{c}") for c in ("score_1h", "score_24h", "count_24h")])
     rate = as_known(funding, grid, max_age=FUNDING_MAX_AGE, columns=["funding_rate"]).select("symbol", "ts", "funding_rate")
@@ -78,8 +77,10 @@ def _first_known(texts: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _by_hour(known: pl.LazyFrame, by: list[str]) -> pl.LazyFrame:
-    score = pl.col("score").sort_by("id")
-    return known.group_by(by).agg(score.sum().alias("_sum"), score.pow(2).sum().alias("_squares"), pl.len().alias("_n"))
+    """Sums and count by hour. Sorted first: the order of a sum is part of its last digit."""
+    score = pl.col("score")
+    groups = known.sort(*by, "id").group_by(by, maintain_order=True)
+    return groups.agg(score.sum().alias("_sum"), score.pow(2).sum().alias("_squares"), pl.len().alias("_n"))
 
 
 def _decayed(rows: pl.LazyFrame) -> pl.LazyFrame:

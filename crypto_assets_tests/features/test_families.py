@@ -1,0 +1,175 @@
+"""Every family and the matrix: nothing from the future, nothing beyond the lookback, the same bytes, the right values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from crypto_assets.features import Column, FeatureFamily, built_in, catalogue
+from crypto_assets.features.matrix import matrix
+from crypto_assets.lake import Frames, derive
+from crypto_assets.market.errors import SettingsError
+from crypto_assets.market.time import Window
+from crypto_assets_tests.features import invariance
+from crypto_assets_tests.features.market import random_market
+
+FIRST = date(2024, 1, 1)
+SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "LINK")
+FAMILIES = built_in()
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return random_market(SYMBOLS, FIRST, 80, seed=3)
+
+
+LATE = Window.of_days(date(2024, 3, 5), date(2024, 3, 14))
+CUTS = [datetime(2024, 3, 7, 13, tzinfo=UTC), datetime(2024, 3, 10, 0, tzinfo=UTC), datetime(2024, 3, 12, 3, 30, tzinfo=UTC)]
+
+
+def test_there_are_the_seven_families():
+    assert set(FAMILIES) == {"technical", "cross_asset", "derivatives", "sentiment", "onchain", "defi", "macro"}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_family_sees_the_future(name, tables):
+    assert invariance.leaks(invariance.of_family(FAMILIES[name]), tables, LATE, CUTS) == {}
+
+
+def test_the_matrix_does_not_see_the_future(tables):
+    assert invariance.leaks(invariance.of_matrix(FAMILIES.values()), tables, LATE, CUTS[1:2]) == {}
+
+
+def _leaky(name: str, expr: pl.Expr) -> FeatureFamily:
+    def compute(candles: pl.LazyFrame) -> pl.LazyFrame:
+        return candles.sort("symbol", "ts").select("symbol", pl.col("ts") + pl.duration(hours=1), x=expr)
+
+    return FeatureFamily(name, {"candles": "curated/candles"}, timedelta(days=5), {"x": "a leak"}, compute)
+
+
+CLOSE = pl.col("close")
+
+
+@pytest.mark.parametrize(
+    "expr",
+    [
+        CLOSE.shift(-1).over("symbol") / CLOSE,
+        CLOSE - CLOSE.rolling_mean(5, center=True).over("symbol"),
+        (CLOSE - CLOSE.mean().over("symbol")) / CLOSE.std().over("symbol"),
+        CLOSE.rank().over("symbol").cast(pl.Float64),
+        pl.when(pl.col("volume") > 150).then(CLOSE).backward_fill().over("symbol"),
+    ],
+    ids=["next bar", "centred window", "whole-sample z-score", "whole-sample rank", "backfill"],
+)
+def test_a_planted_leak_is_found(expr, tables):
+    assert "x" in invariance.leaks(invariance.of_family(_leaky("canary", expr)), tables, LATE, CUTS)
+
+
+def test_joining_on_the_day_described_is_found(tables):
+    def compute(candles: pl.LazyFrame, vix: pl.LazyFrame) -> pl.LazyFrame:
+        rows = candles.select("symbol", pl.col("ts") + pl.duration(hours=1)).sort("ts")
+        return rows.join_asof(vix.sort("ts").select("ts", x="close"), on="ts")
+
+    family = FeatureFamily(
+        "early", {"candles": "curated/candles", "vix": "raw/cboe_vix"}, timedelta(days=9), {"x": "too early"}, compute
+    )
+    assert "x" in invariance.leaks(invariance.of_family(family), tables, LATE, CUTS)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_lookback_is_enough(name, tables):
+    """A day read with the declared lookback equals the day read with everything there is."""
+    family = FAMILIES[name]
+    day = Window.of_days(date(2024, 3, 14), date(2024, 3, 14))
+    short = derive(family.derivation(), Frames(tables), day)
+    long = derive(replace(family, lookback=timedelta(days=79)).derivation(), Frames(tables), day)
+    assert short.height > 90
+    assert invariance.differences(short, long, 1e-6, spread=1e-6) == {}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_one_row_a_bar_and_the_same_bytes_twice(name, tables):
+    family = FAMILIES[name].derivation()
+    once, twice = (derive(family, Frames(tables), LATE) for _ in range(2))
+    bars = tables["curated/candles"].filter(pl.col("available_at").is_between(LATE.start, LATE.end, closed="left"))
+    assert once.height == bars.height == once.select("symbol", "ts").n_unique()
+    assert once.equals(twice)
+    assert once.select(pl.col(pl.Float64).is_finite().all()).row(0, named=True) == dict.fromkeys(FAMILIES[name].columns, True)
+    assert [c for c in FAMILIES[name].columns if once[c].null_count() == once.height] == []
+
+
+def test_empty_inputs_give_null_columns_and_all_rows(tables):
+    bare = {name: frame if name == "curated/candles" else frame.clear() for name, frame in tables.items()}
+    for family in FAMILIES.values():
+        rows = derive(family.derivation(), Frames(bare), LATE)
+        assert rows.height == derive(family.derivation(), Frames(tables), LATE).height, family.name
+
+
+@pytest.mark.parametrize("hours", [0, 1, 3, 30])
+def test_almost_no_history_is_no_error(hours, tables):
+    candles = tables["curated/candles"]
+    few = candles.filter(pl.col("ts") < candles["ts"].min() + timedelta(hours=hours))
+    short = {name: few if name == "curated/candles" else frame for name, frame in tables.items()}
+    window = Window.of_days(FIRST, date(2024, 1, 3))
+    for family in FAMILIES.values():
+        assert derive(family.derivation(), Frames(short), window).height == few.height, family.name
+
+
+def test_the_matrix_is_the_families_beside_the_return(tables):
+    made = dict(tables)
+    for family in FAMILIES.values():
+        made[f"features/{family.name}"] = derive(family.derivation(), Frames(tables), LATE)
+    missing = made["features/macro"].sample(fraction=0.7, seed=1, shuffle=True)
+    rows = derive(matrix(FAMILIES.values()), Frames({**made, "features/macro": missing}), LATE)
+    assert rows.height == made["features/technical"].height
+    for name, family in FAMILIES.items():
+        source = missing if name == "macro" else made[f"features/{name}"]
+        wanted = rows.select("symbol", "ts").join(source, on=["symbol", "ts"], how="left")
+        for column in family.columns:
+            assert rows[f"{name}.{column}"].equals(wanted[column], null_equal=True), (name, column)
+
+
+def test_the_return_of_a_bar_is_null_after_a_hole(tables):
+    rows = derive(matrix([]), Frames(tables), Window.of_days(FIRST, date(2024, 3, 20)))
+    closes = {(s, t): c for s, t, c in tables["curated/candles"].select("symbol", "ts", "close").iter_rows()}
+    holes = 0
+    for symbol, ts, found in rows.select("symbol", "ts", "return_1h").iter_rows():
+        now, before = closes[symbol, ts - timedelta(hours=1)], closes.get((symbol, ts - timedelta(hours=2)))
+        holes += before is None
+        assert found is None if before is None else found == pytest.approx(np.log(now / before), abs=1e-14)
+    assert holes > 10
+
+
+def test_two_families_of_one_name_are_refused():
+    with pytest.raises(SettingsError, match="two feature families are called macro"):
+        matrix([FAMILIES["macro"], FAMILIES["macro"]])
+
+
+def test_the_catalogue_says_what_each_column_means():
+    rows = catalogue(FAMILIES.values())
+    assert len(rows) == sum(len(f.columns) for f in FAMILIES.values())
+    for row in rows:
+        assert set(row) == {"name", "family", "meaning", "unit", "lookback_hours", "source"}
+        assert len(row["meaning"]) > 8
+        assert 0 <= row["lookback_hours"] <= FAMILIES[row["family"]].lookback / timedelta(hours=1), row["name"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_column_looks_back_no_further_than_it_says(name, tables):
+    """Read with the column's own lookback (and the bar itself), the value is the same."""
+    family = FAMILIES[name]
+    day = Window.of_days(date(2024, 3, 14), date(2024, 3, 14))
+    full = derive(family.derivation(), Frames(tables), day).filter(pl.col("ts") == day.start)
+    groups: dict[timedelta, list[str]] = {}
+    for column, described in family.described().items():
+        assert isinstance(described, Column)
+        groups.setdefault(described.lookback if described.lookback is not None else family.lookback, []).append(column)
+    for lookback, columns in groups.items():
+        short = derive(replace(family, lookback=lookback + timedelta(hours=2)).derivation(), Frames(tables), day)
+        short = short.filter(pl.col("ts") == day.start)
+        wrong = invariance.differences(full.select("symbol", "ts", *columns), short, 1e-5, spread=1e-4)
+        assert wrong == {}, lookback
