@@ -85,8 +85,11 @@ def _coins(candles: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _market(coins: pl.LazyFrame) -> pl.LazyFrame:
-    """The market and Bitcoin at each hour, on its own complete grid, with lags and sums."""
+def _market(coins: pl.DataFrame) -> pl.LazyFrame:
+    """The market and Bitcoin at each hour, on its own complete grid, with lags and sums.
+
+    Grouped eagerly and in row order: the order of a sum shows in its last digit, and the lazy optimiser does not keep it.
+    """
     enough = pl.col("_r").count() >= FEWEST
 
     def across(expr: pl.Expr) -> pl.Expr:
@@ -110,7 +113,7 @@ def _market(coins: pl.LazyFrame) -> pl.LazyFrame:
     lags = {f"{n}_return_lag_{k}h": s.shift(k).over("symbol") for n, s in series.items() for k in LAGS}
     sums = {f"{n}_return_{h}h": rolling(s, h, "sum") / math.sqrt(h) for n, s in series.items() for h in SPANS}
     variance = (rolling(pl.col("_market").pow(2), 24) + TINY).log()
-    grid = hourly(hours.with_columns(symbol=pl.lit("market")))
+    grid = hourly(hours.lazy().with_columns(symbol=pl.lit("market")))
     return grid.with_columns(**lags, **sums, market_log_rv_24h=variance).drop("symbol", "is_bar")
 
 
@@ -133,11 +136,12 @@ def _rank(expr: pl.Expr) -> pl.Expr:
 
 def compute(candles: pl.LazyFrame) -> pl.LazyFrame:
     """The columns at each bar's close; one row a coin and bar."""
-    coins = _coins(candles)
+    coins = _coins(candles).collect()
     beta, _ = _slope("_market")
     btc_beta, btc_correlation = _slope("_btc")
     rows = (
-        coins.join(_market(coins), on="ts", how="left")
+        coins.lazy()
+        .join(_market(coins), on="ts", how="left")
         .sort("symbol", "ts")
         .with_columns(beta_168h=beta, btc_beta_168h=btc_beta, btc_correlation_168h=btc_correlation)
         .with_columns(_residual=pl.col("_r") - pl.col("beta_168h") * pl.col("_market"))

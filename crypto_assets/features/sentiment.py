@@ -46,7 +46,7 @@ COLUMNS = {
 
 def compute(candles: pl.LazyFrame, texts: pl.LazyFrame, fear_greed: pl.LazyFrame, funding: pl.LazyFrame) -> pl.LazyFrame:
     """The columns at each bar's close; one row a coin and bar."""
-    known = _first_known(texts)
+    known = _first_known(texts).collect().lazy()
     grid = hourly(bars(candles).select("symbol", "ts"))
     named = grid.join(_by_hour(known, ["symbol", "ts"]), on=["symbol", "ts"], how="left").sort("symbol", "ts")
     coins = _decayed(named).with_columns(score_surprise=pl.col("score_1h") - pl.col("score_24h"))
@@ -73,14 +73,14 @@ def _first_known(texts: pl.LazyFrame) -> pl.LazyFrame:
     """Each text once, `ts` the first full hour at which it was known."""
     hour = (pl.col("available_at") - NO_WAIT).dt.truncate("1h") + pl.duration(hours=1)
     first = texts.sort("id", "symbol", "ts", "available_at").unique(["id", "symbol", "ts"], keep="first", maintain_order=True)
-    return first.select("id", "symbol", hour.alias("ts"), "score")
+    return first.select("id", "symbol", hour.alias("ts"), "score").sort("ts", "symbol", "id")
 
 
 def _by_hour(known: pl.LazyFrame, by: list[str]) -> pl.LazyFrame:
-    """Sums and count by hour. Sorted first: the order of a sum is part of its last digit."""
+    """Sums and count by hour; in row order and eagerly, because the order of a sum shows in its last digit."""
     score = pl.col("score")
-    groups = known.sort(*by, "id").group_by(by, maintain_order=True)
-    return groups.agg(score.sum().alias("_sum"), score.pow(2).sum().alias("_squares"), pl.len().alias("_n"))
+    groups = known.collect().group_by(by, maintain_order=True)
+    return groups.agg(score.sum().alias("_sum"), score.pow(2).sum().alias("_squares"), pl.len().alias("_n")).lazy()
 
 
 def _decayed(rows: pl.LazyFrame) -> pl.LazyFrame:
