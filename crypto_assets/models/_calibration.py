@@ -76,9 +76,7 @@ def _slope(d: np.ndarray, base: float, y: np.ndarray) -> tuple[float, float]:
 
 def shrink_all(z_RK: np.ndarray, base_K: np.ndarray, y_RK: np.ndarray, t_R: np.ndarray) -> np.ndarray:
     """`slope_K` by `shrinkage`, target by target; `t_R` is each row's position on the hourly time axis."""
-    slopes = [
-        shrinkage(z_RK[:, k], float(base_K[k]), y_RK[:, k], t_R // BLOCK_HOURS[k]) for k in range(z_RK.shape[1])
-    ]
+    slopes = [shrinkage(z_RK[:, k], float(base_K[k]), y_RK[:, k], t_R // BLOCK_HOURS[k]) for k in range(z_RK.shape[1])]
     return np.array(slopes)
 
 

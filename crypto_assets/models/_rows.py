@@ -14,7 +14,7 @@ import numpy as np
 from crypto_assets.dataset.folds import Fold
 from crypto_assets.dataset.panel import TARGETS, Panel
 from crypto_assets.market.errors import CheckpointError
-from crypto_assets.market.time import HORIZONS, Window
+from crypto_assets.market.time import HORIZONS, HOUR, Window
 from crypto_assets.models._base import Forecast, Scaler
 from crypto_assets.models.checkpoint import Checkpoint
 
@@ -130,17 +130,36 @@ def check(checkpoint: Checkpoint, panel: Panel) -> None:
         )
 
 
-def direction_rows(panel: Panel, t: np.ndarray, n: np.ndarray, p_RK: np.ndarray) -> Forecast:
-    """The forecast with `p_RK` (K in the order of TARGETS) at rows (t, n) of `panel`, NaN elsewhere."""
-    forecast = Forecast.empty(panel)
+@dataclass(frozen=True)
+class Request:
+    """What a forecast is asked for: listed rows (t, n) of `cut`, and `near` = `cut` with context, where they are (at, n)."""
+
+    cut: Panel
+    near: Panel
+    t: np.ndarray
+    n: np.ndarray
+    at: np.ndarray
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, panel: Panel, window: Window, context_hours: int = 0) -> Request:
+        """Rows of `window`. Raises CheckpointError unless the panel has the features and coins of the checkpoint."""
+        check(checkpoint, panel)
+        cut, near = panel.cut(window), panel.cut(window.widen(before=context_hours * HOUR))
+        t, n = np.nonzero(cut.listed_TN)
+        return cls(cut, near, t, n, t + len(near.ts) - len(cut.ts))
+
+
+def direction_forecast(request: Request, p_RK: np.ndarray) -> Forecast:
+    """The forecast with `p_RK` (K in the order of TARGETS) on the requested rows, NaN elsewhere."""
+    forecast = Forecast.empty(request.cut)
     for k in range(len(HORIZONS)):
-        forecast.p_up_HTN[k, t, n] = p_RK[:, k]
-    forecast.p_beats_median_TN[t, n] = p_RK[:, len(HORIZONS)]
+        forecast.p_up_HTN[k, request.t, request.n] = p_RK[:, k]
+    forecast.p_beats_median_TN[request.t, request.n] = p_RK[:, len(HORIZONS)]
     return forecast
 
 
-def variance_rows(panel: Panel, t: np.ndarray, n: np.ndarray, variance_R: np.ndarray) -> Forecast:
-    """The forecast with realised variances at rows (t, n) of `panel`, NaN elsewhere."""
-    forecast = Forecast.empty(panel)
-    forecast.realised_var_TN[t, n] = variance_R
+def variance_forecast(request: Request, variance_R: np.ndarray) -> Forecast:
+    """The forecast with realised variances on the requested rows, NaN elsewhere."""
+    forecast = Forecast.empty(request.cut)
+    forecast.realised_var_TN[request.t, request.n] = variance_R
     return forecast

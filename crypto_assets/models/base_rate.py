@@ -30,11 +30,9 @@ class BaseRate:
 
     def predict(self, checkpoint: Checkpoint, panel: Panel, window: Window) -> Forecast:
         """The constants on every listed row of `window`. Raises CheckpointError for other features or coins."""
-        _rows.check(checkpoint, panel)
-        cut = panel.cut(window)
-        t, n = np.nonzero(cut.listed_TN)
+        request = _rows.Request.of(checkpoint, panel, window)
         p_K = calibration.sigmoid(checkpoint.tensors["base_K"])
-        return _rows.direction_rows(cut, t, n, np.broadcast_to(p_K, (len(t), len(p_K))))
+        return _rows.direction_forecast(request, np.broadcast_to(p_K, (len(request.t), len(p_K))))
 
 
 MODEL = BaseRate()

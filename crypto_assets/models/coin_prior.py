@@ -43,10 +43,8 @@ class CoinPrior:
 
     def predict(self, checkpoint: Checkpoint, panel: Panel, window: Window) -> Forecast:
         """Each coin's constants on its listed rows. Raises CheckpointError for other features or coins."""
-        _rows.check(checkpoint, panel)
-        cut = panel.cut(window)
-        t, n = np.nonzero(cut.listed_TN)
-        return _rows.direction_rows(cut, t, n, checkpoint.tensors["p_NK"][n])
+        request = _rows.Request.of(checkpoint, panel, window)
+        return _rows.direction_forecast(request, checkpoint.tensors["p_NK"][request.n])
 
 
 def shrunk_rates(ones_N: np.ndarray, known_N: np.ndarray, base: float) -> np.ndarray:

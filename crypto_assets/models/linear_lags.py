@@ -6,7 +6,7 @@ import numpy as np
 
 from crypto_assets.dataset.folds import Fold
 from crypto_assets.dataset.panel import Panel
-from crypto_assets.market.time import DAY, HOUR, Window
+from crypto_assets.market.time import Window
 from crypto_assets.models import _linear_direction as linear
 from crypto_assets.models import _rows
 from crypto_assets.models._base import Forecast
@@ -20,8 +20,6 @@ MARKET_LAGS = 24
 """Hours of Bitcoin's and of the equally weighted market's returns."""
 SCALE_HOURS = 168
 CLIP = 5.0
-CONTEXT = 2 * 7 * DAY
-"""What a forecast reads before its decision time: a week of lags, each scaled by the week before it."""
 
 
 class LinearLags:
@@ -34,8 +32,10 @@ class LinearLags:
     def fit(self, panel: Panel, fold: Fold, *, preset: str, seed: int, recorder: Recorder) -> Checkpoint:
         """Fit on training, choose the penalty and shrink on validation, refit on both. `preset` and `seed` change nothing."""
         rows = _rows.Rows.of(panel, fold)
-        x_RF = _design(panel, rows.t, rows.n)
-        tensors = linear.fit_direction(x_RF, rows.targets(panel), rows, recorder)
+        market_T = _market(panel, scaled_returns(panel.r_TN))
+        market_scale = np.std(market_T[rows.t[0] : rows.t[rows.train][-1] + 1]) or np.float32(1)
+        x_RF = _design(panel, rows.t, rows.n, market_scale)
+        tensors = linear.fit_direction(x_RF, rows.targets(panel), rows, recorder) | {"market_scale": np.float32(market_scale)}
         config = {"lags": LAGS, "market_lags": MARKET_LAGS, "scale_hours": SCALE_HOURS, "clip": CLIP}
         return _rows.make_checkpoint(self.name, panel, fold, config=config, tensors=tensors)
 
@@ -44,12 +44,9 @@ class LinearLags:
 
         Raises CheckpointError for other features.
         """
-        _rows.check(checkpoint, panel)
-        near = panel.cut(Window(window.start - CONTEXT, window.end))
-        cut = panel.cut(window)
-        t, n = np.nonzero(cut.listed_TN)
-        x_RF = _design(near, t + len(near.ts) - len(cut.ts), n)
-        return _rows.direction_rows(cut, t, n, linear.predict_direction(x_RF, checkpoint.tensors))
+        request = _rows.Request.of(checkpoint, panel, window, LAGS + SCALE_HOURS)
+        x_RF = _design(request.near, request.at, request.n, checkpoint.tensors["market_scale"])
+        return _rows.direction_forecast(request, linear.predict_direction(x_RF, checkpoint.tensors))
 
 
 def scaled_returns(r_TN: np.ndarray) -> np.ndarray:
@@ -60,13 +57,11 @@ def scaled_returns(r_TN: np.ndarray) -> np.ndarray:
     return np.nan_to_num(z, nan=0.0).astype(np.float32)
 
 
-def _design(panel: Panel, t: np.ndarray, n: np.ndarray) -> np.ndarray:
+def _design(panel: Panel, t: np.ndarray, n: np.ndarray, market_scale: np.ndarray) -> np.ndarray:
     """`x_RF`: intercept, coins, own lags (newest first), Bitcoin's lags, market's lags; without Bitcoin its lags are 0."""
     coins = len(panel.symbols)
     z_TN = scaled_returns(panel.r_TN)
-    listed = panel.listed_TN.sum(axis=1, keepdims=True)
-    market_T1 = (np.where(panel.listed_TN, z_TN, 0).sum(axis=1, keepdims=True) / np.maximum(listed, 1)).astype(np.float32)
-    market_T1 /= market_T1.std() or 1.0
+    market_T1 = (_market(panel, z_TN) / market_scale)[:, None]
     bitcoin_T1 = z_TN[:, [panel.symbols.index("BTC")]] if "BTC" in panel.symbols else np.zeros_like(market_T1)
     x_RF = np.empty((len(t), 1 + coins + LAGS + 2 * MARKET_LAGS), dtype=np.float32)
     x_RF[:, 0] = 1.0
@@ -79,6 +74,12 @@ def _design(panel: Panel, t: np.ndarray, n: np.ndarray) -> np.ndarray:
             x_RF[block, at : at + lags] = windows[t[block], column[block]]
         at += lags
     return x_RF
+
+
+def _market(panel: Panel, z_TN: np.ndarray) -> np.ndarray:
+    """Mean scaled return of the listed coins, `[T]` float32."""
+    listed = panel.listed_TN.sum(axis=1)
+    return (np.where(panel.listed_TN, z_TN, 0).sum(axis=1) / np.maximum(listed, 1)).astype(np.float32)
 
 
 def _lag_windows(z_TN: np.ndarray, lags: int) -> np.ndarray:

@@ -19,7 +19,7 @@ class Logistic:
 
     name = "logistic"
     outputs = frozenset({"p_up", "p_beats_median"})
-    doc = "L2 logistic regression on scaled features and coin constants, pooled over coins; penalty and shrinkage from validation"
+    doc = "L2 logistic regression on scaled features and coin constants, pooled; penalty and shrinkage from later data"
 
     def fit(self, panel: Panel, fold: Fold, *, preset: str, seed: int, recorder: Recorder) -> Checkpoint:
         """Fit on training, choose the penalty and shrink on validation, refit on both. `preset` and `seed` change nothing."""
@@ -33,12 +33,10 @@ class Logistic:
 
     def predict(self, checkpoint: Checkpoint, panel: Panel, window: Window) -> Forecast:
         """P(up) per horizon and P(beats median) for listed rows of `window`. Raises CheckpointError for other features."""
-        _rows.check(checkpoint, panel)
-        cut = panel.cut(window)
+        request = _rows.Request.of(checkpoint, panel, window)
         scaler = Scaler(checkpoint.tensors["centre_F"], checkpoint.tensors["scale_F"], checkpoint.config["clip"])
-        t, n = np.nonzero(cut.listed_TN)
-        x_RF = _design(cut, t, n, checkpoint.tensors["kept"], scaler)
-        return _rows.direction_rows(cut, t, n, linear.predict_direction(x_RF, checkpoint.tensors))
+        x_RF = _design(request.cut, request.t, request.n, checkpoint.tensors["kept"], scaler)
+        return _rows.direction_forecast(request, linear.predict_direction(x_RF, checkpoint.tensors))
 
 
 def _design(panel: Panel, t: np.ndarray, n: np.ndarray, kept: np.ndarray, scaler: Scaler) -> np.ndarray:

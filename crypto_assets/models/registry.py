@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 
 from crypto_assets.market.errors import SettingsError
 from crypto_assets.models._base import Model
@@ -39,3 +42,12 @@ def load(name: str) -> Model:
         raise SettingsError(f"unknown model {name!r}: known are {', '.join(MODELS)}{hint}")
     module, attribute = MODELS[name].split(":")
     return getattr(import_module(module), attribute)
+
+
+def describe(name: str) -> str:
+    """What the model is: its module's docstring, read without importing it (some import torch)."""
+    module = MODELS[name].split(":")[0]
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return name
+    return ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or name

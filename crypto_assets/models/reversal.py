@@ -29,16 +29,16 @@ class Reversal:
         y_RK, state_R = rows.targets(panel), _state(panel.r_TN[rows.t, rows.n])
         logit_SK = np.stack([calibration.logit(calibration.base_rate(y_RK[state_R == s])) for s in range(len(STATES))])
         p_SK = calibration.sigmoid(logit_SK)
-        recorder.metrics({f"p_{k}_after_{s}": float(p_SK[i, j]) for j, k in enumerate(TARGETS) for i, s in ((0, "down"), (2, "up"))})
+        recorder.metrics(
+            {f"p_{k}_after_{s}": float(p_SK[i, j]) for j, k in enumerate(TARGETS) for i, s in ((0, "down"), (2, "up"))}
+        )
         return _rows.make_checkpoint(self.name, panel, fold, config={"states": list(STATES)}, tensors={"logit_SK": logit_SK})
 
     def predict(self, checkpoint: Checkpoint, panel: Panel, window: Window) -> Forecast:
         """The constant of each listed row's state. Raises CheckpointError for other features or coins."""
-        _rows.check(checkpoint, panel)
-        cut = panel.cut(window)
-        t, n = np.nonzero(cut.listed_TN)
+        request = _rows.Request.of(checkpoint, panel, window)
         p_SK = calibration.sigmoid(checkpoint.tensors["logit_SK"])
-        return _rows.direction_rows(cut, t, n, p_SK[_state(cut.r_TN[t, n])])
+        return _rows.direction_forecast(request, p_SK[_state(request.cut.r_TN[request.t, request.n])])
 
 
 def _state(r: np.ndarray) -> np.ndarray:
