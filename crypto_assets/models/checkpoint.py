@@ -36,7 +36,9 @@ class Checkpoint:
     @property
     def version(self) -> str:
         """Hash of weights, config, features and scaler: the `model_version` of every forecast made from it."""
-        digest = hashlib.sha256(json.dumps([self.model, self.config, self.columns, self.symbols, self.dropped]).encode())
+        digest = hashlib.sha256(
+            json.dumps([self.model, self.config, self.columns, self.symbols, self.dropped], sort_keys=True).encode()
+        )
         for name in sorted(self.tensors):
             value = np.ascontiguousarray(self.tensors[name])
             digest.update(f"{name}{value.dtype}{value.shape}".encode())

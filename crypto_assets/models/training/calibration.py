@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
-SLOPE_MAX = 1.25
+from crypto_assets.models._calibration import shrink_all, shrunk
+from crypto_assets.models.training.heads import Heads, Targets
+
 VARIANCE_BOUND = 4.0
 
 
@@ -28,6 +29,26 @@ class Calibration:
     variance_3: np.ndarray
     realised: float
 
+    @classmethod
+    def fit(cls, heads_NT: Heads, truth_NT: Targets, base_4: np.ndarray, first: int) -> Calibration:
+        """Fit on answers and truth `[N, T, ...]`; `first` is the place of their first hour on the time axis."""
+        logits, mean, log_var, log_rv = (h.double().cpu().numpy() for h in heads_NT)
+        ups, returns, realised = (y.double().cpu().numpy() for y in truth_NT)
+        hours = np.broadcast_to(first + np.arange(logits.shape[1]), logits.shape[:2])
+        shrink = np.array([mean_slope(mean[..., h], returns[..., h]) for h in range(3)])
+        residuals = [(returns[..., h] - shrink[h] * mean[..., h]) * np.exp(-0.5 * log_var[..., h]) for h in range(3)]
+        return cls(
+            base_4=base_4,
+            slope_4=shrink_all(logits.reshape(-1, 4), base_4, ups.reshape(-1, 4), hours.ravel()),
+            mean_slope_3=shrink,
+            variance_3=np.array([mean_square(e) for e in residuals]),
+            realised=mean_square(np.exp(0.5 * (realised - log_rv))),
+        )
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities of the four direction targets, `[..., 4]`."""
+        return shrunk(logits, self.base_4, self.slope_4)
+
     def tensors(self) -> dict[str, np.ndarray]:
         """What a checkpoint keeps."""
         return {
@@ -44,43 +65,18 @@ class Calibration:
         return cls(t["base"], t["slope"], t["mean_slope"], t["variance"], float(t["realised"][0]))
 
 
-def slope(logit: np.ndarray, base: float, truth: np.ndarray) -> float:
-    """Slope in [0, 1.25] of the distance from `base` with the least log-loss; 1 without labels.
-
-    The loss is convex in the slope. Temperature scaling (Guo et al. 2017) with the base rate as its centre in place of 0.
-    """
-    known = np.isfinite(truth) & np.isfinite(logit)
-    if not known.any():
-        return 1.0
-    z, sign = logit[known] - base, 2 * truth[known] - 1
-
-    def loss(s: float) -> float:
-        return float(np.logaddexp(0.0, -sign * (base + s * z)).mean())
-
-    best = float(minimize_scalar(loss, bounds=(0.0, SLOPE_MAX), method="bounded", options={"xatol": 1e-4}).x)
-    return min((0.0, best, SLOPE_MAX), key=loss)
-
-
 def mean_slope(mean: np.ndarray, truth: np.ndarray) -> float:
     """Slope in [0, 1] of the mean with the least squared error; 0 without labels."""
-    known = np.isfinite(truth) & np.isfinite(mean)
+    known = np.isfinite(truth)
     power = float((mean[known] ** 2).sum())
     return float(np.clip((mean[known] * truth[known]).sum() / power, 0.0, 1.0)) if power > 0 else 0.0
 
 
-def variance_scale(mean: np.ndarray, log_var: np.ndarray, truth: np.ndarray) -> float:
-    """What makes standardised errors have variance one, in [1/4, 4]; 1 without labels."""
-    known = np.isfinite(truth)
-    if not known.any():
-        return 1.0
-    ratio = float(((truth[known] - mean[known]) ** 2 * np.exp(-log_var[known])).mean())
-    return float(np.clip(ratio, 1 / VARIANCE_BOUND, VARIANCE_BOUND))
+def mean_square(errors: np.ndarray) -> float:
+    """Mean of the squares, kept in [1/4, 4]; 1 without any.
 
-
-def realised_scale(residual: np.ndarray) -> float:
-    """Mean of realised over forecast variance, the constant that minimises QLIKE, in [1/4, 4]; 1 without labels.
-
-    `residual`: log realised variance less its forecast.
+    Of standardised errors: the factor that makes a variance right. Of root ratios of realised to forecast variance: the
+    constant that minimises QLIKE (Patton 2011).
     """
-    known = residual[np.isfinite(residual)]
-    return float(np.clip(np.exp(known).mean(), 1 / VARIANCE_BOUND, VARIANCE_BOUND)) if len(known) else 1.0
+    known = errors[np.isfinite(errors)]
+    return float(np.clip((known**2).mean(), 1 / VARIANCE_BOUND, VARIANCE_BOUND)) if len(known) else 1.0

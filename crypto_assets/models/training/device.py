@@ -86,6 +86,11 @@ class DevicePanel:
             torch.where(asked_BL, self.log_rv_NT.flatten()[at_BL], nan),
         )
 
+    def truth(self, rows: tuple[int, int]) -> Targets:
+        """All targets at the decision times `[begin, end)`, `[N, T, ...]`."""
+        at = slice(*rows)
+        return Targets(self.direction_NT4[:, at], self.returns_NT3[:, at], self.log_rv_NT[:, at])
+
 
 def chunk_starts(panel: DevicePanel, begin: int, end: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """One pass over `[begin, end)`: every bar of every coin in exactly one chunk, phases and order drawn at random.

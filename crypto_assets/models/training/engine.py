@@ -104,7 +104,7 @@ def train(
             continue
         average = ema.weights()
         valid = validate(module, average, data, valid_rows, training)
-        score = _mean(valid)
+        score = stopping_score(valid, training.weights)
         better = score < best_score or best_step == 0 or (math.isnan(score) and math.isinf(best_score))
         if better:
             best, best_score, best_step = average, score if not math.isnan(score) else math.inf, step
@@ -241,9 +241,10 @@ def reproducible(seed: int, threads: int | None = None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _mean(values: dict[str, float]) -> float:
-    known = [v for v in values.values() if not math.isnan(v)]
-    return sum(known) / len(known) if known else math.nan
+def stopping_score(valid: dict[str, float], weights: Weights) -> float:
+    """Mean of the direction log-losses by their weights in the loss, NaN without any label."""
+    known = [(v, w) for v, w in zip(valid.values(), weights.direction, strict=True) if not math.isnan(v) and w > 0]
+    return sum(v * w for v, w in known) / sum(w for _, w in known) if known else math.nan
 
 
 def _record(recorder: Recorder, at: Progress, valid: dict[str, float]) -> None:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from crypto_assets.models._calibration import base_rate, logit
+
 LOG_VAR_BOUND = 6.0
 
 
@@ -117,7 +119,5 @@ class Net(nn.Module):
 
 
 def base_logits(direction_NT4: Tensor) -> Tensor:
-    """Logit of the share of ups of each direction target, `[4]`; one observation of each side is added."""
-    known = torch.isfinite(direction_NT4)
-    ups = torch.where(known, direction_NT4, 0.0).double().sum(dim=(0, 1)) + 1
-    return torch.logit(ups / (known.sum(dim=(0, 1)) + 2)).float()
+    """Logit of the share of ups of each direction target, `[4]`."""
+    return torch.from_numpy(logit(base_rate(direction_NT4.flatten(0, 1).cpu().numpy()))).float()

@@ -13,6 +13,7 @@ import numpy as np
 from crypto_assets.dataset.panel import Panel
 from crypto_assets.market.errors import SchemaError
 from crypto_assets.models._base import Scaler
+from crypto_assets.models._realised import trailing_mean_square
 
 SPANS = (6, 24, 168)
 """Hours behind the three volatility terms (after the heterogeneous autoregression of Corsi, J. Fin. Econometrics 2009)."""
@@ -124,18 +125,7 @@ class Inputs:
 
 def trailing_log_variance(r_TN: np.ndarray) -> np.ndarray:
     """Log of the mean squared return over each of SPANS up to and including t, `[S, T, N]`, NaN where none is known."""
-    known = np.isfinite(r_TN)
-    zero = np.zeros((1, r_TN.shape[1]))
-    squares = np.concatenate([zero, np.cumsum(np.where(known, r_TN, 0.0) ** 2, axis=0)])
-    counts = np.concatenate([zero, np.cumsum(known, axis=0)])
-    end = np.arange(1, len(r_TN) + 1)
-    out = np.empty((len(SPANS), *r_TN.shape))
-    for s, span in enumerate(SPANS):
-        begin = np.maximum(end - span, 0)
-        total, count = squares[end] - squares[begin], counts[end] - counts[begin]
-        mean = np.divide(np.maximum(total, 0.0), count, out=np.full_like(total, np.nan), where=count > 0)
-        out[s] = np.log(mean + FLOOR)
-    return out
+    return np.stack([np.log(trailing_mean_square(r_TN, span, 1) + FLOOR) for span in SPANS])
 
 
 def standardised_returns(r_TN: np.ndarray, log_variance_TN: np.ndarray) -> np.ndarray:

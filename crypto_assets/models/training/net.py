@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from datetime import UTC
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from crypto_assets.market.time import HORIZONS, Window
 from crypto_assets.models._base import OUTPUTS, Forecast
 from crypto_assets.models.checkpoint import Checkpoint
 from crypto_assets.models.tracking import Recorder
-from crypto_assets.models.training.calibration import Calibration, mean_slope, realised_scale, slope, variance_scale
+from crypto_assets.models.training.calibration import Calibration
 from crypto_assets.models.training.device import DevicePanel
 from crypto_assets.models.training.engine import Progress, Training, answers, pick_device, reproducible, train
 from crypto_assets.models.training.heads import Heads, Net, Weights
@@ -63,7 +64,8 @@ class NetModel:
         Raises SchemaError when the panel has no listed row to train or to validate on.
         """
         config = config or self.preset(preset)
-        seen = panel.cut(fold.fit)
+        first = panel.ts[0].astype("datetime64[us]").item().replace(tzinfo=UTC)
+        seen = panel.cut(Window(min(first, fold.train.start), fold.valid.end))
         rows = (seen.slice(fold.train), seen.slice(fold.valid))
         for name, part, window in zip(("train", "valid"), rows, (fold.train, fold.valid), strict=True):
             if not seen.listed_TN[part].any():
@@ -78,7 +80,8 @@ class NetModel:
             settings = _flat(asdict(config))
             recorder.params({"preset": preset, "seed": seed, "parameters": parameters, "inputs": inputs.width, **settings})
             fitted = train(module, data, learn, stop, config.training, seed=seed, recorder=recorder, progress=progress)
-            calibration = calibrate(answers(module, data, stop), data, stop, module)
+            base_4 = module.readout.base_4.double().cpu().numpy()
+            calibration = Calibration.fit(answers(module, data, stop), data.truth(stop), base_4, stop[0])
         tensors = {f"net.{k}": v.cpu().numpy() for k, v in module.state_dict().items()}
         tensors |= {f"inputs.{k}": v for k, v in inputs.tensors().items()}
         tensors |= {f"calibration.{k}": v for k, v in calibration.tensors().items()}
@@ -137,27 +140,10 @@ class NetModel:
         return int(self.module_class(config, 1, 1).context) + 168 + config.lags
 
 
-def calibrate(heads: Heads, data: DevicePanel, rows: tuple[int, int], module: Net) -> Calibration:
-    """Fit the bounded corrections on the validation rows."""
-    at = slice(*rows)
-    base = module.readout.base_4.double().cpu().numpy()
-    logits, mean, log_var, log_rv = (h.double().cpu().numpy() for h in heads)
-    truth = data.direction_NT4[:, at].double().cpu().numpy()
-    returns = data.returns_NT3[:, at].double().cpu().numpy()
-    shrink = np.array([mean_slope(mean[..., h], returns[..., h]) for h in range(3)])
-    return Calibration(
-        base_4=base,
-        slope_4=np.array([slope(logits[..., k], float(base[k]), truth[..., k]) for k in range(4)]),
-        mean_slope_3=shrink,
-        variance_3=np.array([variance_scale(shrink[h] * mean[..., h], log_var[..., h], returns[..., h]) for h in range(3)]),
-        realised=realised_scale(data.log_rv_NT[:, at].double().cpu().numpy() - log_rv),
-    )
-
-
 def decode(heads: Heads, c: Calibration, prepared: Prepared, listed_TN: np.ndarray, out: Forecast) -> Forecast:
     """Calibrated answers in the units of the forecast; NaN where the coin is not listed."""
     logits, mean, log_var, log_rv = (h.double().cpu().numpy().swapaxes(0, 1) for h in heads)
-    p_TN4 = 1 / (1 + np.exp(-(c.base_4 + c.slope_4 * (logits - c.base_4))))
+    p_TN4 = c.probabilities(logits)
     out.p_beats_median_TN[:] = np.where(listed_TN, p_TN4[..., 3], np.nan)
     out.realised_var_TN[:] = np.where(listed_TN, c.realised * np.exp(prepared.log_rv_TN + log_rv), np.nan)
     for h, hours in enumerate(HORIZONS.values()):
