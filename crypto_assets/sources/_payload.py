@@ -129,6 +129,13 @@ def days(frame: pl.DataFrame, column: str, provider: str, where: str) -> pl.Data
     return wanted
 
 
+def instants(frame: pl.DataFrame, column: str, pattern: str, provider: str, where: str) -> pl.DataFrame:
+    """A text column of UTC times as `ts`. Raises BadPayloadError naming one that does not fit the strftime `pattern`."""
+    wanted = frame.with_columns(ts=pl.col(column).str.to_datetime(pattern, time_unit="us", strict=False, time_zone="UTC"))
+    _first_lost(frame[column], wanted["ts"], column, f"a time {pattern}", provider, where)
+    return wanted
+
+
 def frame_of(columns: Mapping[str, Sequence[Any]]) -> pl.DataFrame:
     """A frame of parsed columns; `ts` is UTC."""
     schema = {name: UTC_US for name in columns if name == "ts"}

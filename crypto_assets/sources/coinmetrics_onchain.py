@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 import polars as pl
 
 from crypto_assets.lake.tables import Field, RawTable
-from crypto_assets.market.errors import BadPayloadError
+from crypto_assets.market.errors import BadPayloadError, NotPublishedYetError
 from crypto_assets.market.time import Window
 from crypto_assets.sources import _payload as payload
 from crypto_assets.sources._spec import Source
@@ -39,6 +39,9 @@ METRICS = (
 )
 PAGE_SIZE = 10_000
 MOST_PAGES = 1_000
+ALWAYS = {"btc", "eth"}
+"""Assets with values for every day; an answer without any for them is none."""
+LAG = timedelta(hours=27)
 
 
 class RawCoinmetricsOnchain(RawTable):
@@ -55,7 +58,7 @@ class RawCoinmetricsOnchain(RawTable):
 def fetch(window: Window, http: Http) -> pl.DataFrame:
     """One row per coin, metric and day in `window`; metrics the provider does not have are absent.
 
-    Raises a SourceError for anything but the documented answer.
+    Raises a SourceError: NotPublishedYetError for an empty answer about BTC or ETH.
     """
     days = window.days
     names = {coin.name_at("coinmetrics"): coin.symbol for coin in http.universe}
@@ -71,6 +74,8 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
         "ignore_unsupported_errors": "true",
     }
     rows = _all_pages(http, params)
+    if not rows and ALWAYS & set(names) and window.start + LAG < http.now():
+        raise NotPublishedYetError("coinmetrics", f"{PATH}: expected rows from {days[0]}, found an empty list: ask again later")
     return SOURCE.rows(_long(rows, names), window, http.now())
 
 
@@ -111,7 +116,7 @@ SOURCE = Source(
     table=RawCoinmetricsOnchain,
     fetch=fetch,
     provider="coinmetrics",
-    available_at=pl.col("ts") + timedelta(hours=27),
+    available_at=pl.col("ts") + LAG,
     pool="coinmetrics",
     freshness=timedelta(hours=54),
     terms="CC BY-NC 4.0, attribution to Coin Metrics",

@@ -16,7 +16,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -76,13 +76,9 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
         rows.extend(_articles(body, path, mention) if body is not None else ())
     if missing == len(paths) >= SUSPICIOUS and http.now() - stamps[-1] < SETTLED:
         raise NotPublishedYetError("gdelt_bulk", f"{paths[0]} to {paths[-1]}: expected files, found none: ask again later")
-    columns = zip(*rows, strict=True) if rows else ((),) * 5
-    frame = pl.DataFrame(dict(zip(("id", "stamp", "domain", "url", "title"), columns, strict=True)), schema_overrides=_TEXT)
-    times = payload.field(rows, 1, _stamp, "gdelt_bulk", "gkg.csv", "V2.1DATE")
-    return SOURCE.rows(frame.drop("stamp").with_columns(payload.frame_of({"ts": times})["ts"]), window, http.now())
-
-
-_TEXT = {name: pl.String for name in ("id", "stamp", "domain", "url", "title")}
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(("id", "V2.1DATE", "domain", "url", "title"), pl.String), orient="row")
+    dated = payload.instants(frame, "V2.1DATE", "%Y%m%d%H%M%S", "gdelt_bulk", "gkg.csv").drop("V2.1DATE")
+    return SOURCE.rows(dated, window, http.now())
 
 
 def half_hours(window: Window) -> Iterator[datetime]:
@@ -153,11 +149,6 @@ def _words_of(url: str) -> str:
     """The last part of an address as words."""
     parts = [part for part in urlsplit(url).path.split("/") if part]
     return re.sub(r"[-_]+", " ", re.sub(r"\.\w{2,5}$", "", parts[-1])) if parts else url
-
-
-def _stamp(value: str) -> datetime:
-    """A time YYYYMMDDHHMMSS."""
-    return datetime.strptime(value, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
 
 
 SOURCE = Source(
