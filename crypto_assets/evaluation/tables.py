@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from crypto_assets.evaluation.score import ORACLE
+from crypto_assets.evaluation.score import BAR, ORACLE
 
 _TITLES = {
     "1h": "1 h direction",
@@ -36,7 +36,8 @@ def show(result: Mapping[str, Any], console: Console | None = None) -> None:
 def direction_table(result: Mapping[str, Any], target: str) -> Table:
     """One row a model: accuracy with its interval, AUC, skill, calibration, selectivity, ranking, against LightGBM.
 
-    The column κ appears where there is an oracle, the last one shows accuracy without the crash days.
+    Differences of log-loss are in 10⁻⁴ nats. The column κ appears where there is an oracle; the last one shows accuracy
+    without the crash days.
     """
     models, calm = result["direction"][target], result["crash_days"]["direction"][target]
     excluded = result["excluded_zero_returns"][target]
@@ -53,7 +54,7 @@ def direction_table(result: Mapping[str, Any], target: str) -> Table:
         "ECE": lambda r: _fixed(r["ece"], 4),
         "top 10 %": lambda r: _percent(r["accuracy_top10"]),
         "rank IC": lambda r: _fixed(r["rank_ic"], 3),
-        "Δ LightGBM ×10⁴ (p)": lambda r: _against(r["vs_lightgbm"]),
+        **({"Δ LightGBM ×10⁴ (p)": lambda r: _against(r["vs_lightgbm"])} if BAR in models else {}),
     }
     for name in (*columns, "without crashes"):
         table.add_column(name, justify="right")
