@@ -3,6 +3,7 @@
 Importing this module imports Dagster and polars and nothing heavier; torch, MLflow, ccxt and the rest load inside the steps.
 """
 
+import warnings
 from typing import Any
 
 import dagster as dg
@@ -14,6 +15,9 @@ from crypto_assets.orchestration.assets.tables import derived_asset, source_asse
 from crypto_assets.orchestration.jobs import daily_schedule, jobs
 from crypto_assets.orchestration.partitions import partitions
 from crypto_assets.settings import Settings, load
+
+# backfill_policy and partition mappings are marked beta for years; the versions are pinned, so their warning tells nothing.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
 def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definitions:
@@ -29,7 +33,7 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
     settings = adopt(settings or load())
     parts = partitions(settings)
     assets = [source_asset(source, settings, parts) for source in discover().values()]
-    assets += [derived_asset(derivation, parts) for derivation in derivations(families())]
+    assets += [derived_asset(derivation, parts) for derivation in derivations(list(families().values()))]
     for name in MODELS:
         assets += model_assets(name, describe(name), settings, parts)
     assets += fusion_assets(parts)

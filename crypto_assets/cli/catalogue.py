@@ -11,23 +11,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "features.md"
 
 def listing(files: Sequence[Path]) -> list[dict[str, Any]]:
     """One entry a column: name, family, meaning, unit, lookback in hours, the tables it is made from."""
-    from crypto_assets.features import families
+    from crypto_assets.features import catalogue, families
 
-    rows = []
-    for family in families(files):
-        for name, column in family.described().items():
-            lookback = column.lookback or family.lookback
-            rows.append(
-                {
-                    "name": f"{family.name}.{name}",
-                    "family": family.name,
-                    "meaning": column.meaning,
-                    "unit": column.unit,
-                    "lookback_hours": lookback.total_seconds() / 3600,
-                    "source": ", ".join(family.inputs.values()),
-                }
-            )
-    return rows
+    return catalogue(families(files).values())
 
 
 def write_page() -> Path:

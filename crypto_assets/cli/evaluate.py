@@ -126,14 +126,24 @@ def _assemble(reader: Reader, window: Window, symbols: tuple[str, ...], features
         frames[source.table.name] = rows.collect()
     with screen.status("assembling the features") as status:
         return assemble(
-            Frames(frames), window, families(features), lambda name, share: status.update(f"{name} ({share:.0%})"), store.root / "cache"
+            Frames(frames),
+            window,
+            list(families(features).values()),
+            lambda name, share: status.update(f"{name} ({share:.0%})"),
+            store.root / "cache",
         )
 
 
 def _walk(panel: Panel, folds: Sequence[Any], names: Sequence[str], settings: Settings) -> Any:
     from crypto_assets.evaluation.walkforward import run as walk
 
-    columns = (TextColumn("{task.description:16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[what]}"))
+    columns = (
+        TextColumn("{task.description:16}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[what]}"),
+    )
     with Progress(*columns, console=screen) as bar:
         task = bar.add_task("fit and forecast", total=len(folds) * len(names), what="")
 

@@ -6,6 +6,7 @@ This is how `evaluate` and the benchmarks read years of history without paying a
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ import polars as pl
 
 from crypto_assets.curation import discover as curated
 from crypto_assets.dataset import labels
-from crypto_assets.features import FeatureFamily, matrix_of
+from crypto_assets.features import FeatureFamily
+from crypto_assets.features.matrix import matrix
 from crypto_assets.lake import Derivation, Frames, Lake, Reader, derive, quarantine
 from crypto_assets.lake.store import write_parquet
 from crypto_assets.market.errors import LakeError
@@ -43,7 +45,7 @@ class Assembled:
 def derivations(families: Sequence[FeatureFamily]) -> list[Derivation]:
     """Curated tables, families, matrix and labels, in the order they are made."""
     steps = [*curated().values(), *(f.derivation() for f in families)]
-    return [*steps, matrix_of(families), labels.DERIVATION]
+    return [*steps, matrix(families), labels.DERIVATION]
 
 
 def raw_reader(lake: Lake, world: str, symbols: Sequence[str]) -> Reader:
@@ -72,7 +74,11 @@ def span(reader: Reader) -> tuple[date, date]:
 
 
 def assemble(
-    reader: Reader, window: Window, families: Sequence[FeatureFamily], progress: Progress | None = None, cache: Path | None = None
+    reader: Reader,
+    window: Window,
+    families: Sequence[FeatureFamily],
+    progress: Progress | None = None,
+    cache: Path | None = None,
 ) -> Assembled:
     """Matrix, labels, candles and funding for `window`. With `cache`, results are kept there under a hash of all inputs."""
     steps = derivations(families)
@@ -110,7 +116,9 @@ def _in_chunks(step: Derivation, reader: Reader, window: Window) -> pl.DataFrame
 
 def _fingerprint(reader: Reader, window: Window, steps: Sequence[Derivation]) -> str:
     package = Path(__file__).parent.parent
-    code = sorted(p for room in ("curation", "features", "lake", "dataset") for p in (package / room).rglob("*.py"))
+    rooms = [p for room in ("curation", "features", "lake", "dataset") for p in (package / room).rglob("*.py")]
+    own = [Path(file) for step in steps if (file := inspect.getsourcefile(step.compute))]
+    code = sorted({*rooms, *own})
     digest = hashlib.sha256(json.dumps([str(window), [s.name for s in steps], [list(s.table.dtypes) for s in steps]]).encode())
     for path in code:
         digest.update(path.read_bytes())

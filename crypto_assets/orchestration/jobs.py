@@ -3,6 +3,8 @@
 `ingest` fetches and derives days, `train` fits folds, `forecast` forecasts and fuses folds, `backtest` trades, scores, reports.
 """
 
+from typing import Any
+
 import dagster as dg
 
 from crypto_assets.orchestration.partitions import Partitions
@@ -11,7 +13,7 @@ TABLES = dg.AssetSelection.groups("raw", "curated", "features", "labels")
 IN_PROCESS = dg.in_process_executor
 
 
-def jobs(parts: Partitions) -> list[dg.UnresolvedAssetJobDefinition]:
+def jobs(parts: Partitions) -> list[Any]:
     """The four jobs, each over assets that share a partitioning."""
     return [
         dg.define_asset_job(
@@ -44,7 +46,7 @@ def jobs(parts: Partitions) -> list[dg.UnresolvedAssetJobDefinition]:
     ]
 
 
-def daily_schedule(definitions: list[dg.UnresolvedAssetJobDefinition], parts: Partitions) -> list[dg.ScheduleDefinition]:
+def daily_schedule(definitions: list[Any], parts: Partitions) -> list[dg.ScheduleDefinition]:
     """01:15 UTC: the day that closed is ingested; 04:15: the current fold is forecast; 04:45: scored; Sundays: retrained."""
     by_name = {job.name: job for job in definitions}
     ingest = dg.build_schedule_from_partitioned_job(

@@ -1,8 +1,10 @@
 """Run jobs in this process against a lake's own Dagster instance, telling a listener how far they are."""
 
 import os
+import sqlite3
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -62,22 +64,61 @@ def run_job(
     Raises the step's own CryptoAssetsError, or LakeError naming the checks that failed and blocked.
     """
     run_id = str(uuid.uuid4())
-    instance.add_event_listener(run_id, lambda event: _heard(event, ran, listener))
+    held = ExitStack()
+    history = Path(instance.root_directory) / "history"
+    files = {history / "runs.db", history / "runs" / "index.db", history / "runs" / f"{run_id}.db"}
+    open_files: set[Path] = set()
+
+    def heard(event: dg.EventLogEntry) -> None:
+        _hold_open(files - open_files, held, open_files)
+        _heard(event, ran, listener)
+
+    instance.add_event_listener(run_id, heard)
     tags = {}
     if keys:
         tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
     single = keys[0] if keys and len(keys) == 1 else None
-    result = defs.resolve_job_def(job).execute_in_process(
-        instance=instance,
-        run_id=run_id,
-        partition_key=single,
-        tags={} if single else tags,
-        run_config=QUIET,
-        raise_on_error=False,
-    )
+    with held, _relaxed_sqlite():
+        result = defs.resolve_job_def(job).execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            partition_key=single,
+            tags={} if single else tags,
+            run_config=QUIET,
+            raise_on_error=False,
+        )
     if result.success:
         return
     raise _cause(result)
+
+
+@contextmanager
+def _relaxed_sqlite() -> Iterator[None]:
+    """SQLite's `synchronous=NORMAL` for the event log while a run writes it.
+
+    Dagster commits two small transactions an event, each with its own sync to disk. In WAL mode NORMAL cannot damage the file;
+    a power cut may lose the last events of this run, which would be repeated anyway (benchmarks/event_log.py).
+    """
+    import sqlalchemy
+
+    def relax(connection: object, _record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", relax)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.engine.Engine, "connect", relax)
+
+
+def _hold_open(files: set[Path], held: ExitStack, opened: set[Path]) -> None:
+    """Keep one idle connection to each event log file: closing the last one makes SQLite write back its log every time."""
+    for path in files:
+        if path.exists():
+            connection = held.enter_context(closing(sqlite3.connect(path, check_same_thread=False)))
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+            opened.add(path)
 
 
 def _heard(event: dg.EventLogEntry, ran: Ran, listener: Listener) -> None:
