@@ -7,9 +7,16 @@ ccxt is imported inside the functions: it is heavy, and only a fetch needs it.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from crypto_assets.market.errors import AuthFailedError, BadPayloadError, SettingsError, SourceError, UnavailableError
+from crypto_assets.market.errors import (
+    AuthFailedError,
+    BadPayloadError,
+    RateLimitedError,
+    SettingsError,
+    SourceError,
+    UnavailableError,
+)
 from crypto_assets.sources._errors import of_response, snippet
 
 CLASSES = {"binance_spot": "binance", "binance_futures": "binanceusdm"}
@@ -32,7 +39,9 @@ def connect(provider: str, base: str, *, is_loopback: bool, timeout_s: float, us
     class Client(parent):
         def handle_errors(self, code, reason, url, method, headers, body, response, request_headers, request_body):
             if code >= 400:
-                raise of_response(provider, urlsplit(url).path, code, headers, body or "")
+                parts = urlsplit(url)
+                symbol = "".join(parse_qs(parts.query).get("symbol", []))
+                raise of_response(provider, f"{parts.path} {symbol}".strip(), code, headers, body or "")
             super().handle_errors(code, reason, url, method, headers, body, response, request_headers, request_body)
 
     client = Client(
@@ -63,6 +72,8 @@ def ask(exchange: Any, provider: str, method: str, params: dict[str, Any]) -> An
         raise
     except ccxt.AuthenticationError as error:
         raise AuthFailedError(provider, f"{where}: {snippet(str(error))}") from None
+    except (ccxt.DDoSProtection, ccxt.RateLimitExceeded) as error:
+        raise RateLimitedError(provider, f"{where}: {snippet(str(error))}: ask less often") from None
     except ccxt.NetworkError as error:
         raise UnavailableError(provider, f"{where}: no usable answer ({type(error).__name__}): check the connection") from None
     except ccxt.BaseError as error:

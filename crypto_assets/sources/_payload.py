@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
 from crypto_assets.lake.tables import UTC_US
 from crypto_assets.market.errors import BadPayloadError, NotPublishedYetError
+
+GAP = timedelta(days=10)
+"""No market was ever closed for longer: in September 2001 it was for six days."""
 
 
 def number(value: Any) -> float:
@@ -100,6 +103,10 @@ def history(payload: Any, provider: str, where: str, key: str | None = None) -> 
 
 def table_of_csv(body: str, columns: Sequence[str], provider: str, where: str) -> pl.DataFrame:
     """The named columns of a CSV as text, blanks as null. Raises BadPayloadError naming the columns that are not there."""
+    lines = body.splitlines()
+    broken = next((n for n, line in enumerate(lines) if line.strip() and line.count(",") != lines[0].count(",")), None)
+    if broken is not None:
+        raise BadPayloadError(provider, f"{where}: line {broken + 1} has not the columns of the header: {lines[broken][:80]!r}")
     try:
         frame = pl.read_csv(io.StringIO(body), infer_schema=False)
     except pl.exceptions.PolarsError as error:
@@ -127,6 +134,16 @@ def days(frame: pl.DataFrame, column: str, provider: str, where: str) -> pl.Data
     wanted = frame.with_columns(ts=read.cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
     _first_lost(frame[column].fill_null(""), wanted["ts"], column, "a date MM/DD/YYYY", provider, where)
     return wanted
+
+
+def covering(frame: pl.DataFrame, days: Sequence[date], provider: str, where: str) -> pl.DataFrame:
+    """The frame, if it has a row within `GAP` of each of the days. Raises BadPayloadError: the body was cut off."""
+    found = frame["ts"].dt.date()
+    for day in days:
+        if not found.is_between(day - GAP, day + GAP).any():
+            span = f"{found.min()} to {found.max()}"
+            raise BadPayloadError(provider, f"{where}: expected rows around {day}, found {span}: cut off, ask again later")
+    return frame
 
 
 def instants(frame: pl.DataFrame, column: str, pattern: str, provider: str, where: str) -> pl.DataFrame:

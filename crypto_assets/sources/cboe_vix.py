@@ -44,7 +44,9 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
     if frame.is_empty():
         raise NotPublishedYetError("cboe", f"{PATH}: expected the whole history, found no row: ask again later")
     dated = payload.days(payload.floats(frame, list(COLUMNS), "cboe", PATH), "DATE", "cboe", PATH)
-    return SOURCE.rows(dated.select("ts", **{ours: theirs for theirs, ours in COLUMNS.items()}), window, http.now())
+    now = http.now()
+    payload.covering(dated, [min(window.end, now).date()], "cboe", PATH)
+    return SOURCE.rows(dated.select("ts", **{ours: theirs for theirs, ours in COLUMNS.items()}), window, now)
 
 
 SOURCE = Source(

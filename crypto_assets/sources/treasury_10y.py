@@ -7,7 +7,7 @@ taken as known at 23:30 UTC. Public domain.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -60,6 +60,7 @@ def _year(http: Http, year: int, now: datetime) -> pl.DataFrame | None:
         raise
     quoted = frame.filter(pl.col("10 Yr").is_in(NO_QUOTE).not_())
     dated = payload.days(payload.floats(quoted, ["10 Yr"], "treasury", path), "Date", "treasury", path)
+    payload.covering(dated, [date(year, 1, 1), min(date(year, 12, 31), now.date())], "treasury", path)
     return dated.select("ts", yield_pct="10 Yr")
 
 

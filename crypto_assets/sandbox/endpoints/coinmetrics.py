@@ -121,6 +121,8 @@ def _page_size(query: dict[str, str]) -> int:
 
 def _rows_before(query: dict[str, str]) -> int:
     try:
-        return int(base64.urlsafe_b64decode(query.get("next_page_token", "")).decode().removeprefix("0.") or 0)
+        return int(
+            base64.b64decode(query.get("next_page_token", ""), altchars=b"-_", validate=True).decode().removeprefix("0.") or 0
+        )
     except ValueError:
         raise RefusedError(400, "bad_parameter", "Bad parameter 'next_page_token'.") from None
