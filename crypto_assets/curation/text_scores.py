@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NO_COIN = "ALL"
 """`symbol` of a text that names no coin."""
 
+_READ = pl.Schema({"title": pl.String(), "symbol": pl.List(pl.String()), "score": pl.Float64()})
+
 _STRENGTHS: dict[float, str] = {
     3.0: "moon mooning skyrocket skyrockets skyrocketed skyrocketing",
     2.5: "bullish surge surges surged surging soar soars soared soaring rally rallies rallied rallying breakout breakouts",
@@ -55,8 +57,9 @@ class TextScores(Table):
 def compute(news: pl.LazyFrame) -> pl.LazyFrame:
     """Score every title once and give a row to each coin it names; the columns of TextScores."""
     texts = news.select("id", "ts", "available_at", "title").unique(["id", "ts", "available_at"], keep="first")
-    schema = {"title": pl.String, "symbol": pl.List(pl.String), "score": pl.Float64}
-    read = texts.select(pl.col("title").unique()).map_batches(_read, schema=schema, no_optimizations=True)
+    read = texts.select(pl.col("title").unique()).map_batches(
+        _read, schema=_READ, predicate_pushdown=False, projection_pushdown=False, slice_pushdown=False
+    )
     return texts.join(read, on="title").explode("symbol").select("id", "symbol", "ts", "available_at", "score")
 
 
@@ -64,7 +67,8 @@ def coins_in(title: str) -> list[str]:
     """Our symbols of the coins a title names, sorted; `["ALL"]` where it names none.
 
     A name counts in any case ("bitcoin"), a ticker only in capitals ("LINK", "$SOL"), because many tickers are English
-    words. The longest name wins: Ethereum Classic is not Ethereum.
+    words; a name that is the ticker's word counts as it is written ("Aave"). The longest name wins: Ethereum Classic is not
+    Ethereum.
     """
     pattern, meanings = _names()
     found = {meanings[m.lower()] for m in pattern.findall(title)}
@@ -78,7 +82,7 @@ def score(title: str) -> float:
 
 def _read(titles: pl.DataFrame) -> pl.DataFrame:
     rows: list[dict[str, Any]] = [{"title": t, "symbol": coins_in(t), "score": score(t)} for t in titles["title"]]
-    return pl.DataFrame(rows, schema={"title": pl.String, "symbol": pl.List(pl.String), "score": pl.Float64})
+    return pl.DataFrame(rows, schema=_READ)
 
 
 @lru_cache(maxsize=1)
@@ -102,8 +106,8 @@ def _names() -> tuple[re.Pattern[str], dict[str, str]]:
             alternatives[ticker.lower()] = ticker
         for word in coin.words:
             meanings[word] = coin.symbol
-            if word.upper() not in tickers:
-                alternatives[word] = f"(?i:{re.escape(word)})"
+            own = f"(?i:{re.escape(word)})"
+            alternatives[word] = own if word.upper() not in tickers else f"(?:{word.upper()}|{re.escape(coin.name)})"
     ordered = [alternatives[name] for name in sorted(alternatives, key=lambda n: (-len(n), n))]
     return re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(ordered)})(?![A-Za-z0-9])"), meanings
 
