@@ -79,11 +79,20 @@ def backtest(
     if not (np.isfinite(initial_capital_usd) and initial_capital_usd > 0):
         raise SettingsError(f"initial_capital_usd must be a finite amount above 0, was {initial_capital_usd!r}")
     prepared = _prepare(forecasts, market(candles, funding), strategy, costs, window)
-    labels = {"model": model, "strategy": strategy.name}
-    equity, positions, trades, events = _simulate(prepared, prepared.targets, costs, initial_capital_usd, labels)
-    hold = _simulate(prepared, _bought_once(prepared), SPOT_HOLDING, initial_capital_usd, _reference("buy_and_hold"))
-    equal = _simulate(prepared, _rebalanced_daily(prepared), SPOT_HOLDING, initial_capital_usd, _reference("equal_weight"))
-    return Backtest(model, strategy.name, costs, equity, positions, trades, hold[0], equal[0], {**prepared.counts, **events})
+    grid, capital = prepared.market, initial_capital_usd
+    run = _run(prepared, prepared.targets, costs, capital)
+    hold, equal = (_run(prepared, t, SPOT_HOLDING, capital) for t in (_bought_once(prepared), _rebalanced_daily(prepared)))
+    return Backtest(
+        model,
+        strategy.name,
+        costs,
+        _equity(grid, run, capital, model, strategy.name),
+        _positions(grid, run),
+        _trades(grid, run, model, strategy.name),
+        _equity(grid, hold, capital, "buy_and_hold", "reference"),
+        _equity(grid, equal, capital, "equal_weight", "reference"),
+        {**prepared.counts, "settlements": int((run.funding_TN != 0).sum()), "missed": int(run.missed)},
+    )
 
 
 def cost_sensitivity(
@@ -103,12 +112,11 @@ def cost_sensitivity(
     The no-trade band is that of `costs` throughout, so only what trades cost differs.
     """
     prepared = _prepare(forecasts, market(candles, funding), strategy, costs, window)
-    labels = {"model": model, "strategy": strategy.name}
-    return {m: _simulate(prepared, prepared.targets, costs.times(m), initial_capital_usd, labels)[0] for m in multiples}
-
-
-def _reference(name: str) -> dict[str, str]:
-    return {"model": name, "strategy": "reference"}
+    curves = {}
+    for multiple in multiples:
+        run = _run(prepared, prepared.targets, costs.times(multiple), initial_capital_usd)
+        curves[multiple] = _equity(prepared.market, run, initial_capital_usd, model, strategy.name)
+    return curves
 
 
 def _prepare(forecasts: pl.DataFrame, whole: Market, strategy: Strategy, costs: Costs, window: Window | None) -> _Prepared:
@@ -159,10 +167,28 @@ def _equal(listed_TN: np.ndarray) -> np.ndarray:
     return listed_TN / np.maximum(listed_TN.sum(axis=1, keepdims=True), 1) / (1 + SPOT_HOLDING.side)
 
 
-def _simulate(
-    prepared: _Prepared, targets: Targets, costs: Costs, capital: float, labels: dict[str, str]
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, dict[str, int]]:
-    """(equity, positions, trades, counts of events)."""
+@dataclass(frozen=True)
+class _Run:
+    """An account's life as arrays: `[T]` cash, `[T, N]` the rest, each row at its bar's close; units as in `engine`."""
+
+    cash_T: np.ndarray
+    quantity_TN: np.ndarray
+    price_TN: np.ndarray
+    traded_TN: np.ndarray
+    reference_TN: np.ndarray
+    fee_TN: np.ndarray
+    slippage_TN: np.ndarray
+    realised_TN: np.ndarray
+    funding_TN: np.ndarray
+    missed: int
+
+    @property
+    def value_TN(self) -> np.ndarray:
+        """Signed position values, USD."""
+        return self.quantity_TN * np.nan_to_num(self.price_TN)
+
+
+def _run(prepared: _Prepared, targets: Targets, costs: Costs, capital: float) -> _Run:
     from crypto_assets.trading import engine
 
     grid = prepared.market
@@ -170,100 +196,76 @@ def _simulate(
     bars = engine.Bar(grid.open_TN, grid.close_TN, rate_TN, grid.mark_TN, grid.delisted_TN)
     terms = engine.Terms(costs.taker_fee_bps * BPS, costs.slippage_bps * BPS, EXPOSURE_CAP)
     weights = np.ascontiguousarray(targets.weights_TN)
-    cash_T, *cube, missed = engine.run(engine.opened(capital, prepared.price_N), bars, weights, targets.band_T, terms)
-    quantity_TN, price_TN, traded_TN, reference_TN, fee_TN, slippage_TN, realised_TN, funding_TN = cube
-    value_TN = quantity_TN * np.nan_to_num(price_TN)
-    equity_T = cash_T + value_TN.sum(axis=1)
-    equity = _equity_table(
-        grid.ts_T, capital, cash_T, value_TN, traded_TN, reference_TN, fee_TN, slippage_TN, funding_TN, labels
-    )
-    positions = _positions(grid, quantity_TN, price_TN, equity_T)
-    trades = _trades(grid, traded_TN, reference_TN, fee_TN, slippage_TN, realised_TN, labels)
-    return equity, positions, trades, {"settlements": int((funding_TN != 0).sum()), "missed": int(missed)}
+    return _Run(*engine.run(engine.opened(capital, prepared.price_N), bars, weights, targets.band_T, terms))
 
 
-def _equity_table(
-    ts_T: np.ndarray,
-    capital: float,
-    cash_T: np.ndarray,
-    value_TN: np.ndarray,
-    traded_TN: np.ndarray,
-    reference_TN: np.ndarray,
-    fee_TN: np.ndarray,
-    slippage_TN: np.ndarray,
-    funding_TN: np.ndarray,
-    labels: dict[str, str],
-) -> pl.DataFrame:
-    closes = np.append(ts_T[:1], ts_T + np.timedelta64(1, "h"))
-    equity = np.append(capital, cash_T + value_TN.sum(axis=1))
-    fees, slippage, funding = (np.append(0.0, x.sum(axis=1)) for x in (fee_TN, slippage_TN, funding_TN))
+def _equity(grid: Market, run: _Run, capital: float, model: str, strategy: str) -> pl.DataFrame:
+    value_TN = run.value_TN
+    equity = np.append(capital, run.cash_T + value_TN.sum(axis=1))
+    fees, slippage, funding = (np.append(0.0, x.sum(axis=1)) for x in (run.fee_TN, run.slippage_TN, run.funding_TN))
     gross, net = np.append(0.0, np.abs(value_TN).sum(axis=1)), np.append(0.0, value_TN.sum(axis=1))
     alive = equity > 0
     frame = pl.DataFrame(
         {
-            "ts": closes,
+            "ts": np.append(grid.ts_T[:1], grid.ts_T + np.timedelta64(1, "h")),
             "equity_usd": equity,
             "gross_equity_usd": equity + np.cumsum(fees + slippage + funding),
-            "cash_usd": np.append(capital, cash_T),
+            "cash_usd": np.append(capital, run.cash_T),
             "gross_exposure": np.divide(gross, equity, out=np.zeros_like(gross), where=alive),
             "net_exposure": np.divide(net, equity, out=np.zeros_like(net), where=alive),
-            "turnover_usd": np.append(0.0, np.nansum(np.abs(traded_TN) * reference_TN, axis=1)),
+            "turnover_usd": np.append(0.0, np.nansum(np.abs(run.traded_TN) * run.reference_TN, axis=1)),
             "fees_usd": fees,
             "slippage_usd": slippage,
             "funding_usd": funding,
         }
     )
-    return BacktestsEquity.shape(_stamped(frame, labels))
+    return BacktestsEquity.shape(_stamped(frame, model, strategy))
 
 
-def _positions(grid: Market, quantity_TN: np.ndarray, price_TN: np.ndarray, equity_T: np.ndarray) -> pl.DataFrame:
-    t, n = np.nonzero(quantity_TN)
-    value = quantity_TN[t, n] * price_TN[t, n]
+def _positions(grid: Market, run: _Run) -> pl.DataFrame:
+    t, n = np.nonzero(run.quantity_TN)
+    equity_T = run.cash_T + run.value_TN.sum(axis=1)
+    value = run.value_TN[t, n]
     frame = pl.DataFrame(
         {
-            "symbol": np.asarray(grid.symbols)[n],
+            "symbol": _symbols(grid, n),
             "ts": grid.ts_T[t] + np.timedelta64(1, "h"),
-            "quantity": quantity_TN[t, n],
-            "price": price_TN[t, n],
+            "quantity": run.quantity_TN[t, n],
+            "price": run.price_TN[t, n],
             "weight": np.divide(value, equity_T[t], out=np.zeros_like(value), where=equity_T[t] > 0),
-        },
-        schema_overrides={"symbol": pl.String},
+        }
     )
     return frame.with_columns(pl.col("ts").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
 
 
-def _trades(
-    grid: Market,
-    traded_TN: np.ndarray,
-    reference_TN: np.ndarray,
-    fee_TN: np.ndarray,
-    slippage_TN: np.ndarray,
-    realised_TN: np.ndarray,
-    labels: dict[str, str],
-) -> pl.DataFrame:
-    t, n = np.nonzero(traded_TN)
-    traded = traded_TN[t, n]
+def _trades(grid: Market, run: _Run, model: str, strategy: str) -> pl.DataFrame:
+    t, n = np.nonzero(run.traded_TN)
+    traded, slippage = run.traded_TN[t, n], run.slippage_TN[t, n]
     quantity = np.abs(traded)
-    slippage = slippage_TN[t, n]
     frame = pl.DataFrame(
         {
-            "symbol": np.asarray(grid.symbols)[n],
+            "symbol": _symbols(grid, n),
             "ts": grid.ts_T[t],
-            "side": np.where(traded > 0, "buy", "sell"),
             "quantity": quantity,
-            "price": reference_TN[t, n] + np.sign(traded) * slippage / quantity,
-            "fee_usd": fee_TN[t, n],
+            "price": run.reference_TN[t, n] + np.sign(traded) * slippage / quantity,
+            "fee_usd": run.fee_TN[t, n],
             "slippage_usd": slippage,
-            "realised_pnl_usd": realised_TN[t, n],
-            "reason": np.where(grid.delisted_TN[t, n], "delisting", "signal"),
-        },
-        schema_overrides={"symbol": pl.String, "side": pl.String, "reason": pl.String},
+            "realised_pnl_usd": run.realised_TN[t, n],
+            "is_buy": traded > 0,
+            "is_delisted": grid.delisted_TN[t, n],
+        }
     )
-    return BacktestsTrades.shape(_stamped(frame, labels))
-
-
-def _stamped(frame: pl.DataFrame, labels: dict[str, str]) -> pl.DataFrame:
     frame = frame.with_columns(
-        pl.col("ts").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"), **{k: pl.lit(v) for k, v in labels.items()}
+        side=pl.when("is_buy").then(pl.lit("buy")).otherwise(pl.lit("sell")),
+        reason=pl.when("is_delisted").then(pl.lit("delisting")).otherwise(pl.lit("signal")),
     )
-    return frame.with_columns(available_at=pl.col("ts"))
+    return BacktestsTrades.shape(_stamped(frame.drop("is_buy", "is_delisted"), model, strategy))
+
+
+def _symbols(grid: Market, n: np.ndarray) -> pl.Series:
+    return pl.Series(grid.symbols, dtype=pl.String).gather(n)
+
+
+def _stamped(frame: pl.DataFrame, model: str, strategy: str) -> pl.DataFrame:
+    ts = pl.col("ts").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    return frame.with_columns(ts, model=pl.lit(model), strategy=pl.lit(strategy)).with_columns(available_at=pl.col("ts"))
