@@ -39,7 +39,8 @@ def run(
     """Evaluate every model on the test days `first` to `last`, print the tables, return the JSON of the contract."""
     from crypto_assets.evaluation.assess import assess
     from crypto_assets.evaluation.tables import show
-    from crypto_assets.models.registry import MODELS, load as known
+    from crypto_assets.models.registry import MODELS
+    from crypto_assets.models.registry import load as known
 
     started = time.perf_counter()
     settings = load(lake=lake, preset=preset, symbols=symbols)
@@ -74,9 +75,7 @@ def run(
     )
     show(outcome.result, screen)
     if report is not None:
-        from crypto_assets.evaluation.report import write_report
-
-        write_report(report, outcome.result, forecasts, assembled.candles, outcome.backtests, assembled.funding)
+        outcome.report(report, assembled.labels)
         screen.print(f"report {report.resolve().as_uri()}", highlight=False, soft_wrap=True)
     return outcome.result
 

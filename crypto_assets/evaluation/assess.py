@@ -1,4 +1,4 @@
-"""Everything said about a set of forecasts: traded net of costs, scored, entered in the ledger. Assets and `evaluate` share it."""
+"""Everything said about a set of forecasts: traded net of costs, scored, entered in the ledger, put on one page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crypto_assets.evaluation.alignment import Labels
 from crypto_assets.evaluation.ledger import Study
 from crypto_assets.evaluation.performance import performance
 from crypto_assets.evaluation.score import score
-from crypto_assets.trading.backtest import Backtest, backtest
+from crypto_assets.trading.backtest import Backtest, backtest, cost_sensitivity
 from crypto_assets.trading.strategy import STRATEGIES
 
 STRATEGY = "relative_24h"
@@ -25,10 +25,33 @@ FEATURED = "fused"
 
 @dataclass(frozen=True)
 class Assessment:
-    """The evaluate JSON, and the accounts behind its backtest part, by (model, strategy)."""
+    """The evaluate JSON, and what it was made from.
+
+    `backtests`: the accounts by (model, strategy). `sensitivity`: equity of the featured account at 0, 1, 2, 4 times the costs.
+    """
 
     result: dict[str, Any]
+    forecasts: Mapping[str, pl.DataFrame]
+    candles: pl.DataFrame
     backtests: dict[tuple[str, str], Backtest]
+    sensitivity: dict[float, pl.DataFrame]
+
+    def report(self, path: Path, labels: pl.DataFrame) -> Path:
+        """Write the HTML report of this assessment; `labels` is `labels/targets` over the test windows."""
+        from crypto_assets.evaluation.report import write_report
+
+        headline = FEATURED if FEATURED in self.forecasts else next(iter(self.forecasts))
+        order = sorted(self.backtests, key=lambda key: (key[0] != headline, key[1] != STRATEGY, key))
+        return write_report(
+            path,
+            scores=self.result,
+            forecasts=self.forecasts,
+            candles=self.candles,
+            labels=labels,
+            backtests=[self.backtests[key] for key in order],
+            sensitivity=self.sensitivity,
+            headline=headline,
+        )
 
 
 def assess(
@@ -66,4 +89,7 @@ def assess(
         seconds=seconds,
     )
     result["strategies"] = {name: found for (model, name), found in measured.items() if model == FEATURED}
-    return Assessment(result, accounts)
+    sensitivity = {}
+    if (FEATURED, STRATEGY) in accounts:
+        sensitivity = cost_sensitivity(forecasts[FEATURED], candles, funding, STRATEGIES[STRATEGY], model=FEATURED)
+    return Assessment(result, forecasts, candles, accounts, sensitivity)

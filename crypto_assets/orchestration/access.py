@@ -59,7 +59,7 @@ def adopt(settings: Settings) -> Settings:
     for name, value in stamped.items():
         if value is not None and name in settings.model_fields_set and getattr(settings, name) not in (value, None):
             raise SettingsError(
-                f"the lake {settings.lake} belongs to the world ({found}), but {name} = {getattr(settings, name)!r} was asked for: "
+                f"the lake {settings.lake} belongs to the world ({found}), asked was {name} = {getattr(settings, name)!r}: "
                 f"use another folder with --lake or CRYPTO_ASSETS_LAKE, or drop {name}"
             )
     asked = {name: getattr(settings, name) for name in settings.model_fields_set}

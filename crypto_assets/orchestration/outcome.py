@@ -25,9 +25,7 @@ class Outcome:
 
     access: Access
     assessment: Assessment
-    forecasts: dict[str, pl.DataFrame]
-    candles: pl.DataFrame
-    funding: pl.DataFrame
+    labels: pl.DataFrame
 
     @property
     def result(self) -> dict[str, Any]:
@@ -51,11 +49,9 @@ class Outcome:
 
     def report(self) -> dict[str, Any]:
         """Write the report, keep it in MLflow; returns metadata with both addresses."""
-        from crypto_assets.evaluation.report import write_report
-
         settings, lake = self.access.settings, self.access.lake
         path = lake.root / "reports" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
-        write_report(path, self.result, self.forecasts, self.candles, self.assessment.backtests, self.funding)
+        self.assessment.report(path, self.labels)
         latest = lake.root / "reports" / "latest.html"
         latest.write_bytes(path.read_bytes())
         with self.access.tracked("reports", path.stem, market=settings.market, world=settings.world) as recorder:
@@ -88,9 +84,10 @@ def outcome(access: Access, names: Sequence[str]) -> Outcome:
     from crypto_assets.evaluation.ledger import Study
 
     study = Study(settings.world, panel.symbols, panel.columns, tuple(done), _configs(access, list(forecasts), done[-1].name))
+    labels = lake.scan("labels/targets").collect()
     assessment = assess(
         forecasts,
-        lake.scan("labels/targets").collect(),
+        labels,
         candles,
         funding,
         study=study,
@@ -98,7 +95,7 @@ def outcome(access: Access, names: Sequence[str]) -> Outcome:
         oracle=pl.read_parquet(oracle_path) if oracle_path.exists() else None,
         seconds=time.perf_counter() - started,
     )
-    return Outcome(access, assessment, forecasts, candles, funding)
+    return Outcome(access, assessment, labels)
 
 
 def _configs(access: Access, names: Sequence[str], fold: str) -> dict[str, dict[str, Any]]:

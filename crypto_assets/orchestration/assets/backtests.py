@@ -19,7 +19,7 @@ OWNERS = ["team:research"]
 
 
 def backtest_assets(names: list[str], settings: Settings) -> list[Any]:
-    """`backtests/evaluation`, `backtests/equity`, `backtests/trades`, `backtests/report`, `backtests/catalog`, and the null-market check."""
+    """`backtests/{evaluation, equity, trades, report, catalog}`, and the null-market check."""
     upstream = [dg.AssetDep(table.split("/"), partition_mapping=dg.AllPartitionMapping()) for table in forecast_tables(names)]
     truth = [
         dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping()) for key in (["labels", "targets"], ["curated", "candles"])
@@ -34,7 +34,7 @@ def backtest_assets(names: list[str], settings: Settings) -> list[Any]:
                 group_name="backtests",
                 owners=OWNERS,
                 kinds={"python", "json"},
-                description="Every model and baseline on the same out-of-sample rows: skill, intervals, kappa, and the backtest net of costs.",
+                description="Every model and baseline on the same out-of-sample rows: skill, intervals, kappa, backtest.",
             ),
             dg.AssetSpec(
                 ["backtests", "equity"],
@@ -60,14 +60,14 @@ def backtest_assets(names: list[str], settings: Settings) -> list[Any]:
                 group_name="backtests",
                 owners=OWNERS,
                 kinds={"plotly", "mlflow"},
-                description="One self-contained HTML page: skill, calibration, equity, drawdown, costs. Its path and MLflow run are in the metadata.",
+                description="One self-contained HTML page: skill, calibration, equity, drawdown, costs. Linked in the metadata.",
             ),
         ],
         check_specs=[
             dg.AssetCheckSpec(
                 "no_skill_on_null",
                 asset=dg.AssetKey(["backtests", "evaluation"]),
-                description="On the market with nothing to find, every model's skill is within chance (99 % intervals, Bonferroni): the last leak detector.",
+                description="On the null market every model's skill is within chance (99 %, Bonferroni): the last leak detector.",
             )
         ],
         required_resource_keys={"access"},
