@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
 import numpy as np
 import polars as pl
@@ -41,11 +42,11 @@ def accounts(findings: Findings) -> str:
             f"next hour's opening price, with {account.costs.taker_fee_bps:g} bp fee and {account.costs.slippage_bps:g} bp "
             f"slippage each way and funding; no leverage (at most {EXPOSURE_CAP:.0%} of the account in positions)."
         ),
-        f"<h3>Account value, all strategies of {words.model_name(account.model)}, and the references</h3>",
+        f"<h3>Account value, all strategies of {escape(words.model_name(account.model))}, and the references</h3>",
         chart(findings.put("equity", charts.equity(curves, references)), "account value over time"),
         "<h3>Drawdown: how far below its highest value</h3>",
         chart(findings.put("drawdown", charts.drawdowns(main, hold)), "drawdown over time"),
-        f"<h3>Month by month: {words.strategy_name(account.strategy)}</h3>",
+        f"<h3>Month by month: {escape(words.strategy_name(account.strategy))}</h3>",
         chart(findings.put("months", charts.months(months)), "monthly returns"),
         _account_table(findings),
         _cost_part(findings),
