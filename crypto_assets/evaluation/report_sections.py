@@ -185,7 +185,7 @@ def coins(findings: Findings) -> str:
         for which, view in pair.items():
             findings.put(f"coin:{symbol}:{which}", charts.coin(view, f"chance: {says}"))
     first = _first_coin(views)
-    options = "".join(f"<option{' selected' if s == first else ''}>{s}</option>" for s in views)
+    options = "".join(f"<option{' selected' * (s == first)}>{escape(s)}</option>" for s in views)
     return section(
         "Price, forecast and position",
         paragraph(
