@@ -38,6 +38,7 @@ COLUMNS = {
 def compute(candles: pl.LazyFrame, tvl: pl.LazyFrame) -> pl.LazyFrame:
     """The columns at each bar's close; one row a coin and bar. Coins without a chain of their own have nulls in `chain_...`."""
     log = pl.when(pl.col("tvl_usd") > 0).then(pl.col("tvl_usd")).log()
+    tvl = tvl.with_columns(pl.col("chain").str.to_titlecase())  # imported history writes "ethereum"
     total = as_known(tvl.filter(pl.col("chain") == TOTAL), clock(candles), by=(), max_age=MAX_AGE, columns=["tvl_usd"])
     total = total.select("ts", log.alias("_total"), *_moves("total", log))
     of_coin = {chain: coin for coin, chain in CHAINS.items()}
