@@ -23,7 +23,7 @@ TAIL = 0.05
 """Value at risk and expected shortfall look at the worst 5 % of days (the 95 % level)."""
 BLOCK_DAYS = 5
 """Days drawn together in the bootstrap: positions last about a day, volatility clusters for several."""
-DRAWS = 2000
+DRAWS = 1000
 
 
 def hourly_returns(equity: pl.DataFrame) -> Array:

@@ -72,7 +72,7 @@ def _account_table(findings: Findings) -> str:
                 number(p["trades"], ",d"),
                 number(p["sortino_net"], ".2f"),
                 number(p["calmar_net"], ".2f"),
-                number(None if p["expected_shortfall_95_day"] is None else -p["expected_shortfall_95_day"], ".1%"),
+                f"{_loss(p['expected_shortfall_95_day'])}|VaR {_loss(p['value_at_risk_95_day'])}",
                 number(p["win_rate_days"], ".0%"),
                 f"${number(paid, ',.0f')}",
             ]
@@ -97,6 +97,10 @@ def _account_table(findings: Findings) -> str:
             f"Information ratio of the marked account against buy and hold: {ratio}. References are held without funding."
         )
     )
+
+
+def _loss(fraction: float | None) -> str:
+    return number(None if fraction is None else -fraction, ".1%")
 
 
 def _cost_part(findings: Findings) -> str:

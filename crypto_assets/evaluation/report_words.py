@@ -67,7 +67,7 @@ ACCOUNT_TERMS = {
     "Sortino": "Like the Sharpe ratio, but only losses count as risk.",
     "Calmar": "Yearly return over the largest drawdown.",
     "worst days": "Mean loss on the worst 5 % of days (expected shortfall, CVaR 95 %).",
-    "value at risk": "The loss exceeded on 5 % of days.",
+    "VaR": "Value at risk: the loss exceeded on 5 % of days.",
     "information ratio": "Sharpe ratio of the difference to buy and hold.",
     "funding": "What holders of perpetual futures pay each other every eight hours.",
     "bp": "Basis point: 0.01 %.",
