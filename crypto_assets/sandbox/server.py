@@ -64,9 +64,9 @@ def app(market: SimulatedMarket, now: Clock = clock, faults: Sequence[Fault | st
 def serve(
     market: str = "standard",
     seed: int = 7,
-    *,
     port: int = PORT,
     faults: Sequence[str] = (),
+    *,
     now: Clock = clock,
     ready: Callable[[str], None] = print,
 ) -> None:
@@ -181,8 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         serve(
             given.market,
             given.seed,
-            port=given.port,
-            faults=given.fault,
+            given.port,
+            given.fault,
             now=clock if at is None else lambda: at,
             ready=lambda url: print(url, flush=True),
         )

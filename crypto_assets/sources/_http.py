@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
-Params = Mapping[str, str | int | float]
+Params = Mapping[str, Any]
 
 TIMEOUT_S = 30.0
 ATTEMPTS = 6
@@ -57,6 +57,7 @@ class Http:
         self._kept: dict[tuple[str, str], tuple[float, bytes]] = {}
         self._exchanges: dict[str, Any] = {}
         self._lock = threading.RLock()
+        self._turn = threading.Lock()
         self._client = httpx.Client(
             headers={"User-Agent": settings.contact},
             timeout=timeout_s,
@@ -173,7 +174,7 @@ class Http:
         from crypto_assets.sources._exchange import ask
 
         exchange = self.exchange(provider_key)
-        with self._lock:  # ccxt clients are not made for several threads
+        with self._turn:  # ccxt clients are not made for several threads
             return self._retried(provider_key, lambda: ask(exchange, provider_key, method, dict(params)))
 
     def _get_or_none(self, provider_key: str, path: str) -> bytes | None:

@@ -67,13 +67,13 @@ def field(
     name = label or key
     for n, row in enumerate(rows):
         try:
-            values.append(read(row[key]))
+            values.append(read(row[key]))  # type: ignore[index]
         except (KeyError, IndexError):
             found = list(row) if isinstance(row, dict) else f"{len(row)} values"
             raise BadPayloadError(provider, f"{where}: row {n} has no field {name!r}, found {found}") from None
         except (ValueError, TypeError, OverflowError):
             kind = (read.__doc__ or read.__name__).split(".")[0]
-            found = row[key] if isinstance(row, dict | list) else row
+            found = row[key] if isinstance(row, dict | list | tuple) else row  # type: ignore[index]
             raise BadPayloadError(
                 provider, f"{where}: row {n}: field {name!r} must be: {kind}; found {str(found)[:80]!r}"
             ) from None
@@ -141,7 +141,7 @@ def covering(frame: pl.DataFrame, days: Sequence[date], provider: str, where: st
     found = frame["ts"].dt.date()
     for day in days:
         if not found.is_between(day - GAP, day + GAP).any():
-            span = f"{found.min()} to {found.max()}"
+            span = " to ".join(str(end) for end in (found.min(), found.max()))
             raise BadPayloadError(provider, f"{where}: expected rows around {day}, found {span}: cut off, ask again later")
     return frame
 

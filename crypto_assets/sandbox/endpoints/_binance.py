@@ -76,22 +76,29 @@ def klines(world: World, request: Request, venue: str, most: int) -> Response:
     now = world.now()
     start, end = span(query, listed, limit * HOUR, now)
     frame = world.market.candles(listed.symbol, venue, start, end) if start < end else pl.DataFrame()
-    rows = [_kline(row, now) for row in frame.iter_rows(named=True)]
-    chosen = rows[:limit] if "startTime" in query else rows[-limit:]
-    return json_text(f"[{','.join(chosen)}]", headers={"X-MBX-USED-WEIGHT-1M": "2"})
+    chosen = frame.head(limit) if "startTime" in query else frame.tail(limit)
+    rows = [_kline(row, now) for row in chosen.select(_COLUMNS).iter_rows()] if chosen.height else []
+    return json_text(f"[{','.join(rows)}]", headers={"X-MBX-USED-WEIGHT-1M": "2"})
 
 
-def _kline(row: dict, now: datetime) -> str:
-    opened = to_ms(row["ts"])
+_COLUMNS = (
+    pl.col("ts").dt.epoch("ms"),
+    *("open", "high", "low", "close", "volume", "quote_volume_usd", "trades", "taker_buy_volume"),
+)
+
+
+def _kline(row: tuple, now: datetime) -> str:
+    """One row; of an open bar only the first price is known."""
+    opened, first, high, low, last, volume, quote, trades, bought = row
     closing = opened + 3_600_000 - 1
-    if row["ts"] + HOUR > now:  # open: only its first price is known
-        price = decimal(row["open"])
+    if closing >= to_ms(now):
+        price = decimal(first)
         return f'[{opened},"{price}","{price}","{price}","{price}","0.0",{closing},"0.0",0,"0.0","0.0","0"]'
-    prices = ",".join(f'"{decimal(row[name])}"' for name in ("open", "high", "low", "close", "volume"))
-    bought, quote = row["taker_buy_volume"], row["quote_volume_usd"]
-    share = bought / row["volume"] if row["volume"] else 0.0
-    taken = f'"{decimal(bought)}","{decimal(round(share * quote, 8))}"'
-    return f'[{opened},{prices},{closing},"{decimal(quote)}",{row["trades"]},{taken},"0"]'
+    taken = bought / volume * quote if volume else 0.0
+    return (
+        f'[{opened},"{decimal(first)}","{decimal(high)}","{decimal(low)}","{decimal(last)}","{decimal(volume)}",{closing},'
+        f'"{decimal(quote)}",{trades},"{decimal(bought)}","{taken:.8f}","0"]'
+    )
 
 
 def span(query: QueryParams, listed: Listed, room: timedelta, now: datetime) -> tuple[datetime, datetime]:
