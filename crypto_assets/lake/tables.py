@@ -8,7 +8,7 @@ pandera is imported only when something is validated, because importing it costs
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar
 
@@ -34,7 +34,7 @@ TABLES: dict[str, type[Table]] = {}
 
 
 @dataclass(frozen=True)
-class Field:
+class Column:
     """Bounds, unit and meaning of a column. Nulls are refused unless `nullable`; NaN and infinity always are."""
 
     ge: float | None = None
@@ -52,6 +52,11 @@ class Field:
         return [(name, bound) for name, bound in named if bound is not None]
 
 
+def Field(**bounds: Any) -> Any:
+    """A column's bounds, unit and meaning: the arguments of `Column`, typed so that it may stand as a default value."""
+    return Column(**bounds)
+
+
 class Table:
     """Base of all tables. Subclass with `name = "layer/table"` and annotated columns.
 
@@ -66,11 +71,11 @@ class Table:
     max_quarantined: ClassVar[float] = 0.01
     """Share of a write that may be quarantined before the schema check blocks: a rare bad row is a provider's bad day,
     one in a hundred is a changed format."""
-    fields: ClassVar[dict[str, Field]] = {}
+    fields: ClassVar[dict[str, Column]] = {}
     dtypes: ClassVar[dict[str, pl.DataType]] = {}
 
-    ts: Timestamp = Field(unit="UTC", meaning="moment the row describes")  # type: ignore[assignment]
-    available_at: Timestamp = Field(unit="UTC", meaning="first moment anyone could have known the row")  # type: ignore[assignment]
+    ts: Timestamp = Field(unit="UTC", meaning="moment the row describes")
+    available_at: Timestamp = Field(unit="UTC", meaning="first moment anyone could have known the row")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -84,8 +89,8 @@ class Table:
             base = next((a for a in typing.get_args(hint) if a is not type(None)), hint) if optional else hint
             if base not in _DTYPES:
                 raise SchemaError(f"{cls.__name__}.{column}: type {base!r} is none of {[t.__name__ for t in _DTYPES]}")
-            field = field if isinstance(field, Field) else Field()
-            cls.fields[column] = field if not optional else Field(**{**field.__dict__, "nullable": True})
+            field = field if isinstance(field, Column) else Column()
+            cls.fields[column] = replace(field, nullable=True) if optional else field
             cls.dtypes[column] = _DTYPES[base]
         if cls.name:
             TABLES[cls.name] = cls
@@ -154,7 +159,7 @@ class RawTable(Table):
 
     key: ClassVar[tuple[str, ...]] = ("symbol", "ts", "source")
 
-    source: str = Field(meaning="provider the row came from")  # type: ignore[assignment]
+    source: str = Field(meaning="provider the row came from")
 
 
 def _bound(name: str, bound: Any, label: str) -> pa.Check:
