@@ -91,7 +91,7 @@ def complete_symbols(reader: Reader, window: Window, last: date | None) -> tuple
     spans = rows.group_by("symbol").agg(first=pl.col("ts").min(), last=pl.col("ts").max(), hours=pl.len()).collect()
     if spans.is_empty():
         raise SettingsError(f"no candles between {window.start} and {window.end}: import history for those days")
-    most = spans["hours"].max()
+    most = max(spans["hours"].to_list())
     full = spans.filter((pl.col("last").dt.date() >= pl.lit(last)) & (pl.col("hours") >= 0.8 * most))
     return tuple(s for s in COINS if s in set(full["symbol"]))
 

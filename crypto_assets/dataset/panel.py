@@ -70,6 +70,7 @@ class Panel:
         return out
 
 
+HOUR_US = 3_600_000_000
 TARGETS = ("1h", "4h", "24h", "24h_relative")
 
 
@@ -90,11 +91,8 @@ def from_tables(
     if matrix.is_empty():
         raise SchemaError("features/matrix has no rows in this window: materialise the features first")
     first, last = matrix["ts"].min(), matrix["ts"].max()
-    ts = np.arange(
-        np.datetime64(first.replace(tzinfo=None), "us"),
-        np.datetime64(last.replace(tzinfo=None), "us") + np.timedelta64(1, "h"),
-        np.timedelta64(1, "h"),
-    )
+    steps = matrix["ts"].to_physical()
+    ts = np.arange(steps.min(), steps.max() + HOUR_US, HOUR_US).astype("datetime64[us]")  # type: ignore[call-overload, operator]
     T, N = len(ts), len(symbols)
     x = np.full((T, N, len(names)), np.nan, dtype=np.float32)
     r = np.full((T, N), np.nan)
@@ -115,4 +113,4 @@ def from_tables(
 
 
 def _positions(column: pl.Series, ts: Array) -> Array:
-    return ((column.to_physical().to_numpy() - ts[0].astype("int64")) // 3_600_000_000).astype(np.int64)
+    return ((column.to_physical().to_numpy() - ts[0].astype("int64")) // HOUR_US).astype(np.int64)

@@ -165,7 +165,7 @@ class RawTable(Table):
 def _bound(name: str, bound: Any, label: str) -> pa.Check:
     import pandera.polars as pa
 
-    makers = {"ge": pa.Check.ge, "gt": pa.Check.gt, "le": pa.Check.le, "lt": pa.Check.lt}
+    makers: dict[str, Any] = {"ge": pa.Check.ge, "gt": pa.Check.gt, "le": pa.Check.le, "lt": pa.Check.lt}
     if name == "isin":
         return pa.Check.isin(list(bound), name=label, error=label)
     return makers[name](bound, name=label, error=label)

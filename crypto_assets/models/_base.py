@@ -43,18 +43,14 @@ class Forecast:
         """All NaN, for the panel's times and coins; fill in what the model declares."""
         T, N, H = len(panel.ts), len(panel.symbols), len(HORIZONS)
         cube = [np.full((H, T, N), np.nan) for _ in range(3)]
-        return cls(panel.ts, panel.symbols, *cube, np.full((T, N), np.nan), np.full((T, N), np.nan))
+        return cls(panel.ts, panel.symbols, cube[0], cube[1], cube[2], np.full((T, N), np.nan), np.full((T, N), np.nan))
 
     @classmethod
     def from_table(cls, rows: pl.DataFrame, ts: np.ndarray, symbols: tuple[str, ...]) -> Forecast:
         """Lay rows of `forecasts/<name>` out on the hours `ts`, with NaN where there is no row or no value."""
         T, N = len(ts), len(symbols)
-        made = cls(
-            ts,
-            symbols,
-            *(np.full((len(HORIZONS), T, N), np.nan) for _ in range(3)),
-            *(np.full((T, N), np.nan) for _ in range(2)),
-        )
+        cube = [np.full((len(HORIZONS), T, N), np.nan) for _ in range(3)]
+        made = cls(ts, symbols, cube[0], cube[1], cube[2], np.full((T, N), np.nan), np.full((T, N), np.nan))
         place = {symbol: n for n, symbol in enumerate(symbols)}
         rows = rows.filter(pl.col("symbol").is_in(list(place)))
         for h, horizon in enumerate(HORIZONS):

@@ -42,8 +42,8 @@ class Outcome:
                 found |= {f"{FEATURED}_{target}_{k}": float(best[k]) for k in names if best.get(k) is not None}
         account = self.result["backtest"].get(FEATURED)
         if account:
-            names = ("sharpe_net", "max_drawdown", "total_return_net", "turnover_per_day")
-            found |= {f"{FEATURED}_{k}": float(account[k]) for k in names if account.get(k) is not None}
+            of_account = ("sharpe_net", "max_drawdown", "total_return_net", "turnover_per_day")
+            found |= {f"{FEATURED}_{k}": float(account[k]) for k in of_account if account.get(k) is not None}
         found["models"] = dg.MetadataValue.md(_table(self.result))
         return finite(found)
 

@@ -60,14 +60,14 @@ def backtest_assets(names: list[str], settings: Settings) -> list[Any]:
                 group_name="backtests",
                 owners=OWNERS,
                 kinds={"plotly", "mlflow"},
-                description="One self-contained HTML page: skill, calibration, equity, drawdown, costs. Linked in the metadata.",
+                description="One self-contained HTML page: skill, calibration, equity, costs. Linked in the metadata.",
             ),
         ],
         check_specs=[
             dg.AssetCheckSpec(
                 "no_skill_on_null",
                 asset=dg.AssetKey(["backtests", "evaluation"]),
-                description="On the null market every model's skill is within chance (99 %, Bonferroni): the last leak detector.",
+                description="On the null market every model's skill is within chance (99 %, Bonferroni).",
             )
         ],
         required_resource_keys={"access"},
