@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-COMMAND = Path(sys.executable).with_name("crypto-assets")
+COMMAND = [sys.executable, "-m", "crypto_assets.cli"]
 LIBRARIES = ("dagster", "polars", "torch", "lightgbm")
 
 
@@ -58,8 +58,8 @@ def require(condition: bool, what: str) -> None:
 
 
 def crypto_assets(*arguments: str) -> None:
-    """Run the installed `crypto-assets` in a fresh process; end with status 1 and its last lines when it fails."""
-    command = [str(COMMAND), *arguments]
+    """Run `crypto-assets` in a fresh process; end with status 1 and its last lines when it fails."""
+    command = [*COMMAND, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     tail = "\n".join(done.stderr.strip().splitlines()[-15:])
     require(done.returncode == 0, f"crypto-assets {' '.join(arguments)} ended with status {done.returncode}:\n{tail}")

@@ -1,10 +1,10 @@
 """Claim: `crypto-assets demo` runs the whole graph (90 or more daily partitions, 8 coins) in at most 5 minutes on 2 cores and
 in at most 3 GB of memory.
 
-How: the installed command in a fresh process, into a lake in a temporary folder, its output shown as it comes; seconds are of
-the whole process, the sandbox and all imports included, memory is that of its process tree as the command reports it. Where the time went is
-read from the Dagster instance of the lake: seconds of each job and of the slowest assets, and the share that is the event log
-(in each step, from the moment its result was ready to the step's end, in which Dagster stores one event a partition).
+How: the command in a fresh process, into a lake in a temporary folder, its output shown as it comes; seconds are of the whole
+process, the sandbox and all imports included; memory is that of its process tree, as the command reports it. Where the time
+went is read from the Dagster instance of the lake: seconds of each job and of the slowest assets, and the share that is the
+event log (in each step, from the moment its result was ready to the step's end, when one event a partition is stored).
 
 Checked: exit status 0, the JSON has the keys of the contract, at least `--least-days` days in every daily table and 8 coins.
 """
@@ -29,9 +29,9 @@ TARGETS = ("1h", "4h", "24h", "24h_relative")
 KEYS = ("data", "direction", "volatility", "backtest", "trials", "seconds", "assets", "partitions", "events", "peak_rss_mb")
 DATA = ("from", "to", "symbols", "rows", "world")
 DIRECTION = (
-    "n accuracy accuracy_ci95 auc log_loss log_loss_skill brier ece accuracy_top10 accuracy_top5 accuracy_top1 rank_ic rank_icir "
-    "kappa vs_lightgbm"
-).split()
+    *("n", "accuracy", "accuracy_ci95", "auc", "log_loss", "log_loss_skill", "brier", "ece"),
+    *("accuracy_top10", "accuracy_top5", "accuracy_top1", "rank_ic", "rank_icir", "kappa", "vs_lightgbm"),
+)
 VOLATILITY = ("n", "qlike", "r2_log", "dm_vs_har_p")
 BACKTEST = ("sharpe_gross", "sharpe_net", "max_drawdown", "turnover_per_day", "total_return_net", "final_value_usd", "trades")
 DIRECTION_MODELS = (
@@ -75,7 +75,7 @@ def once(arguments: list[str], least_days: int) -> dict[str, Any]:
     """One demo: its figures, and where the time went."""
     with tempfile.TemporaryDirectory() as folder:
         lake, out = Path(folder) / "lake", Path(folder) / "demo.json"
-        command = [str(COMMAND), "demo", "--lake", str(lake), "--json", str(out), *arguments]
+        command = [*COMMAND, "demo", "--lake", str(lake), "--json", str(out), *arguments]
         started = time.perf_counter()
         done = subprocess.run(command, stdout=sys.stderr, check=False)
         seconds = time.perf_counter() - started

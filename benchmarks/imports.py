@@ -19,10 +19,10 @@ from typing import Any
 from _record import keep, median, require
 
 LIMIT = 1.8
-HEAVY = (
-    "torch torch_geometric mlflow ccxt sklearn numba antropy lightgbm scipy plotly fastapi praw pytrends optuna skfolio "
-    "transformers onnxruntime pandera pyarrow duckdb pandas"
-).split()
+HEAVY = [
+    *("torch", "torch_geometric", "mlflow", "ccxt", "sklearn", "numba", "antropy", "lightgbm", "scipy", "plotly", "fastapi"),
+    *("praw", "pytrends", "optuna", "skfolio", "transformers", "onnxruntime", "pandera", "pyarrow", "duckdb", "pandas"),
+]
 TIMED = """
 import json, sys, time
 wall, cpu = time.perf_counter(), time.process_time()

@@ -51,9 +51,7 @@ def main() -> None:
     parser.add_argument("--market", choices=MARKETS, default="standard")
     parser.add_argument("--hours", type=int, default=20_000, help="hours of history, 20000 or 60000 in figures (default 20000)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[7], help="seeds (default 7)")
-    parser.add_argument(
-        "--preset", choices=("debug", "small", "full"), default="small", help="size of the nets (default small)"
-    )
+    parser.add_argument("--preset", choices=("debug", "small", "full"), default="small", help="of the nets (default small)")
     parser.add_argument("--models", nargs="+", default=list(DIRECTION), choices=list(MODELS), help="default: all of direction")
     given = parser.parse_args()
     require(given.hours >= 2_000, f"--hours {given.hours}: 2,000 is the least that leaves something to fit")

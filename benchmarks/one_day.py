@@ -34,9 +34,7 @@ STAGES = ("ingest", "forecast")
 def main() -> None:
     """Measure, check, keep the result; status 1 when the limit is passed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--lake", type=Path, help="a lake built by `crypto-assets demo` (default: build one that lacks the day)"
-    )
+    parser.add_argument("--lake", type=Path, help="a lake of `crypto-assets demo` (default: build one that lacks the day)")
     parser.add_argument("--days", type=int, default=DEMO_DAYS, help=f"days of the lake that is built (default {DEMO_DAYS})")
     parser.add_argument("--repeats", type=int, default=3, help="times the day is materialised (default 3)")
     given = parser.parse_args()
@@ -80,9 +78,7 @@ def prepare(lake: Lake, given: Path | None, days: int) -> None:
 def newest_closed(lake: Lake) -> date:
     """The day that is materialised: yesterday, next to the days the lake has."""
     day, days = load().last_day, lake.days("curated/candles")
-    require(
-        bool(days) and days[-1] >= day - timedelta(days=1), f"the lake ends on {days[-1:]}, expected {day} or the day before"
-    )
+    require(bool(days) and days[-1] >= day - timedelta(days=1), f"the lake ends on {days[-1:]}, not {day} or before it")
     return day
 
 
