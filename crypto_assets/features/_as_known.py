@@ -37,9 +37,14 @@ def as_known(
     keys, wanted = list(by), list(columns)
     _require(table, ["ts", "available_at", *keys, *wanted], "the table")
     _require(grid, ["ts", *keys], "the grid")
-    states = _states(table, keys).select(*keys, "available_at", pl.col("ts").alias("_described"), *wanted)
+    known = in_order(table, keys).unique([*keys, "available_at"], keep="last", maintain_order=True)
     joined = grid.sort([*keys, "ts"]).join_asof(
-        states, left_on="ts", right_on="available_at", by=keys or None, strategy="backward", check_sortedness=False
+        known.select(*keys, "available_at", pl.col("ts").alias("_described"), *wanted),
+        left_on="ts",
+        right_on="available_at",
+        by=keys or None,
+        strategy="backward",
+        check_sortedness=False,
     )
     age = pl.col("ts") - pl.col("_described")
     values = [pl.when(age <= max_age).then(pl.col(c)).alias(c) for c in wanted]
@@ -49,15 +54,12 @@ def as_known(
     return joined.with_columns(values).drop("_described", "available_at", strict=False)
 
 
-def _states(table: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
-    """The rows that were the newest at the moment they became known, one for each such moment."""
+def in_order(table: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
+    """The rows that were the newest of their `keys` when they became known, sorted by `keys`, `available_at` and `ts`."""
     source = ["source"] if "source" in table.collect_schema().names() else []
     newest = pl.col("ts").cum_max()
-    return (
-        table.sort([*keys, "available_at", "ts", *source])
-        .filter(pl.col("ts") == (newest.over(keys) if keys else newest))
-        .unique([*keys, "available_at"], keep="last", maintain_order=True)
-    )
+    newest = newest.over(keys) if keys else newest
+    return table.sort([*keys, "available_at", "ts", *source]).filter(pl.col("ts") == newest)
 
 
 def _require(frame: pl.LazyFrame, columns: list[str], what: str) -> None:

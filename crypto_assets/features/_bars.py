@@ -63,6 +63,11 @@ def z_score(expr: pl.Expr, hours: int) -> pl.Expr:
     return (expr - rolling(expr, hours)) / pl.when(spread > 1e-9).then(spread)
 
 
+def variance_before(r: pl.Expr) -> pl.Expr:
+    """Exponentially weighted variance of hourly returns up to the bar before (RiskMetrics 1996, lambda 0.94)."""
+    return (r.pow(2).ewm_mean(alpha=0.06, min_samples=24).shift(1).over("symbol")) + TINY
+
+
 def finite(frame: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:
     """Not-a-number and infinity (a division by zero, a warm-up) made null, as every table wants it."""
     value = pl.col(columns).cast(pl.Float64)

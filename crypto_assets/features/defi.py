@@ -1,58 +1,43 @@
 """Value locked in decentralised finance: of the coin's own chain, and in all.
 
-The provider restates its past; a restated day counts only from the moment it was seen.
+The provider restates its past: each day counts as it was first published.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import polars as pl
 
-from crypto_assets.features._as_known import as_known
-from crypto_assets.features._bars import bars, change, clock, finite, hourly, z_score
+from crypto_assets.features._bars import bars, clock, finite
+from crypto_assets.features._daily import LOOKBACK, MAX_AGE, PAST, SLACK, WEEK, known_moves
 from crypto_assets.features._family import Column, FeatureFamily
 
 CHAINS = {"ETH": "Ethereum", "SOL": "Solana", "POL": "Polygon", "ADA": "Cardano"}
 """Coin -> chain whose native coin it is."""
 TOTAL = "Total"
-MAX_AGE = timedelta(days=5)
-MONTH = 720
-
-
-def _days(days: int) -> timedelta:
-    return MAX_AGE + timedelta(days=days)
-
 
 COLUMNS = {
-    "chain_tvl_change_1d": Column("log change in a day of the value locked on the coin's chain", "log", _days(1)),
-    "chain_tvl_change_7d": Column("log change in a week of the value locked on the coin's chain", "log", _days(7)),
-    "chain_tvl_z_30d": Column("log of that value against its last 30 days", "sd", _days(30)),
-    "chain_share_change_7d": Column("log change in a week of the chain's share of all value locked", "log", _days(7)),
-    "total_tvl_change_1d": Column("log change in a day of all value locked", "log", _days(1)),
-    "total_tvl_change_7d": Column("log change in a week of all value locked", "log", _days(7)),
-    "total_tvl_z_30d": Column("log of all value locked against its last 30 days", "sd", _days(30)),
+    "chain_step": Column("log change on the last day of the value locked on the coin's chain", "log", MAX_AGE + SLACK),
+    "chain_change_7d": Column("log change in a week of the value locked on the coin's chain", "log", MAX_AGE + WEEK + SLACK),
+    "chain_z_90d": Column("log of that value against its last 90 days", "sd", MAX_AGE + PAST),
+    "chain_share_change_7d": Column(
+        "log change in a week of the chain's share of all value locked", "log", MAX_AGE + WEEK + SLACK
+    ),
+    "total_step": Column("log change on the last day of all value locked", "log", MAX_AGE + SLACK),
+    "total_change_7d": Column("log change in a week of all value locked", "log", MAX_AGE + WEEK + SLACK),
+    "total_z_90d": Column("log of all value locked against its last 90 days", "sd", MAX_AGE + PAST),
 }
 
 
 def compute(candles: pl.LazyFrame, tvl: pl.LazyFrame) -> pl.LazyFrame:
     """The columns at each bar's close; one row a coin and bar. Coins without a chain of their own have nulls in `chain_...`."""
-    log = pl.when(pl.col("tvl_usd") > 0).then(pl.col("tvl_usd")).log()
-    tvl = tvl.with_columns(pl.col("chain").str.to_titlecase())  # imported history writes "ethereum"
-    total = as_known(tvl.filter(pl.col("chain") == TOTAL), clock(candles), by=(), max_age=MAX_AGE, columns=["tvl_usd"])
-    total = total.select("ts", log.alias("_total"), *_moves("total", log))
-    of_coin = {chain: coin for coin, chain in CHAINS.items()}
-    own = tvl.filter(pl.col("chain").is_in(list(of_coin))).with_columns(symbol=pl.col("chain").replace(of_coin))
-    grid = hourly(bars(candles).select("symbol", "ts"))
-    coins = as_known(own, grid, max_age=MAX_AGE, columns=["tvl_usd"]).with_columns(*_moves("chain", log))
-    rows = coins.join(total, on="ts", how="left").sort("symbol", "ts")
-    rows = rows.with_columns(chain_share_change_7d=change(log - pl.col("_total"), 7)).filter("is_bar")
+    logs = tvl.filter(pl.col("tvl_usd") > 0).with_columns(log=pl.col("tvl_usd").log())
+    total = known_moves(logs.filter(pl.col("chain") == TOTAL), clock(candles), by=(), value="log", name="total")
+    coin_of = {chain: coin for coin, chain in CHAINS.items()}
+    own = logs.filter(pl.col("chain").is_in(list(coin_of))).with_columns(symbol=pl.col("chain").replace(coin_of))
+    coins = known_moves(own, bars(candles).select("symbol", "ts"), by=["symbol"], value="log", name="chain")
+    rows = coins.join(total.drop("symbol"), on="ts", how="left")
+    rows = rows.with_columns(chain_share_change_7d=pl.col("chain_change_7d") - pl.col("total_change_7d"))
     return finite(rows.select("symbol", "ts", *COLUMNS), list(COLUMNS))
 
 
-def _moves(name: str, log: pl.Expr) -> list[pl.Expr]:
-    moves = [change(log, d).alias(f"{name}_tvl_change_{d}d") for d in (1, 7)]
-    return [*moves, z_score(log, MONTH).alias(f"{name}_tvl_z_30d")]
-
-
-FAMILY = FeatureFamily("defi", {"candles": "curated/candles", "tvl": "raw/defillama_tvl"}, timedelta(days=37), COLUMNS, compute)
+FAMILY = FeatureFamily("defi", {"candles": "curated/candles", "tvl": "raw/defillama_tvl"}, LOOKBACK, COLUMNS, compute)

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from crypto_assets.features._bars import TINY, bars, finite, hourly, log_return, rolling, z_score
+from crypto_assets.features._bars import TINY, bars, finite, hourly, log_return, rolling, variance_before, z_score
 from crypto_assets.features._family import Column, FeatureFamily
 
 LAGS = range(24)
@@ -47,6 +47,9 @@ def _returns() -> dict[str, tuple[Column, pl.Expr]]:
             Column(meaning, "sd", _hours(SCALE_HOURS + 1)),
             pl.col("_r").shift(k).over("symbol") / pl.col("_sd"),
         )
+    for k in range(3):
+        meaning = f"log return of the bar that closed {k} h ago over the volatility expected of it (RiskMetrics)"
+        out[f"surprise_lag_{k}h"] = (Column(meaning, "sd", _hours(300 + k)), pl.col("_surprise").shift(k).over("symbol"))
     for h in SPANS:
         column = Column(f"log return over {h} h, in units of its standard deviation", "sd", _hours(SCALE_HOURS + h))
         out[f"return_{h}h"] = (column, log_return(h) / (pl.col("_sd") * math.sqrt(h)))
@@ -64,6 +67,8 @@ def _volatility() -> dict[str, tuple[Column, pl.Expr]]:
         mean = parkinson if h == 1 else rolling(parkinson, h)
         column = Column(f"log of Parkinson's (1980) range variance over {h} h", "log variance", _hours(h))
         out[f"log_range_var_{h}h"] = (column, (mean + TINY).log())
+    expected = Column("log of the hourly variance expected of the bar that opens (RiskMetrics)", "log variance", _hours(300))
+    out["log_ewma_var"] = (expected, (r2.ewm_mean(alpha=0.06, min_samples=24).over("symbol") + TINY).log())
     down = pl.when(pl.col("_r") < 0).then(r2).otherwise(r2 * 0)
     out["downside_share_24h"] = (
         Column("share of the realised variance of 24 h that came from falls", "fraction", _hours(25)),
@@ -207,7 +212,10 @@ def compute(candles: pl.LazyFrame) -> pl.LazyFrame:
     gridded = (
         hourly(rows)
         .with_columns(_base())
-        .with_columns(_sd=(rolling(pl.col("_r").pow(2), SCALE_HOURS) + TINY).sqrt())
+        .with_columns(
+            _sd=(rolling(pl.col("_r").pow(2), SCALE_HOURS) + TINY).sqrt(),
+            _surprise=pl.col("_r") / variance_before(pl.col("_r")).sqrt(),
+        )
         .select("symbol", "ts", "is_bar", *[expr.alias(name) for name, (_, expr) in _gridded().items()])
         .filter("is_bar")
         .drop("is_bar")

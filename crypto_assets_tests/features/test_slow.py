@@ -113,10 +113,10 @@ def test_tvl_changes_compare_what_was_known_then(tables):
     )
     found = derive(FAMILIES["defi"].derivation(), Frames({**tables, "raw/defillama_tvl": tvl}), WINDOW)
     at = some_bar(tables, "ETH", START + timedelta(days=20, hours=3))
-    assert value(found, "ETH", at, "chain_tvl_change_7d") == pytest.approx(7 * math.log(1.03))
-    assert value(found, "ETH", at, "total_tvl_change_1d") == pytest.approx(math.log(1.01))
+    assert value(found, "ETH", at, "chain_change_7d") == pytest.approx(7 * math.log(1.03))
+    assert value(found, "ETH", at, "total_step") == pytest.approx(math.log(1.01))
     assert value(found, "ETH", at, "chain_share_change_7d") == pytest.approx(7 * math.log(1.03 / 1.01))
-    assert value(found, "DOT", some_bar(tables, "DOT", at), "chain_tvl_change_7d") is None
+    assert value(found, "DOT", some_bar(tables, "DOT", at), "chain_change_7d") is None
 
 
 def test_friday_holds_over_the_weekend_and_no_longer_than_six_days(tables):
