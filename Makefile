@@ -9,6 +9,8 @@ export OMP_NUM_THREADS ?= 2
 export MKL_NUM_THREADS ?= 2
 export OPENBLAS_NUM_THREADS ?= 2
 export NUMEXPR_NUM_THREADS ?= 2
+# Threads that wait sleep: on a busy machine spinning ones make LightGBM ten times slower.
+export OMP_WAIT_POLICY ?= passive
 export POLARS_MAX_THREADS ?= 2
 export DAGSTER_DISABLE_TELEMETRY ?= yes
 export MLFLOW_DISABLE_TELEMETRY ?= true
