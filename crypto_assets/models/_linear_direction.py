@@ -8,6 +8,7 @@ validation window last. Penalty and slope come from all those later parts togeth
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def walk_forward(x_RF: np.ndarray, y_RK: np.ndarray, rows: Rows) -> tuple[OutOfS
     edges = [*_edges(rows), len(rows)]
     gram_FF = ridge.gram(x_RF[: edges[0]])
     z, path_FLK = [], None
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         purged = y_RK[:start].copy()
         purged[np.searchsorted(rows.t[:start], rows.t[start] - PURGE_HOURS, side="right") :] = np.nan
         path_FLK = ridge.fit_path(x_RF[:start], purged, PENALTIES, gram_FF, path_FLK)

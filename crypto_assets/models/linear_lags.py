@@ -1,4 +1,4 @@
-"""A linear model of the last week of hourly returns: the bar that sequence models must clear (cf. DLinear, Zeng et al. 2023)."""
+"""A linear model of the last week of hourly returns: what sequence models must clear (cf. DLinear, Zeng et al. 2023)."""
 
 from __future__ import annotations
 
