@@ -45,7 +45,6 @@ class Settings(BaseSettings):
     market: Literal["standard", "realistic", "regime", "leadlag", "null"] = "standard"
     seed: int = Field(default=7, ge=0)
     sandbox_url: str = "http://127.0.0.1:8765"
-    threads: int = Field(default=2, ge=1)
     mlflow_uri: str | None = None
     """Tracking store; by default a SQLite file inside the lake (`.mlflow`)."""
     contact: str = "crypto_assets (https://example.invalid/contact)"

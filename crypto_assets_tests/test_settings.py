@@ -14,7 +14,7 @@ from crypto_assets.settings import load, today
         ("CRYPTO_ASSETS_WORLD", "mars", "'sandbox', 'archive' or 'live'"),
         ("CRYPTO_ASSETS_SYMBOLS", "BTC,XYZ", "unknown symbol 'XYZ'"),
         ("CRYPTO_ASSETS_START", "yesterday", "yesterday"),
-        ("CRYPTO_ASSETS_THREADS", "0", "greater than or equal to 1"),
+        ("CRYPTO_ASSETS_WARMUP_DAYS", "0", "greater than or equal to 14"),
         ("CRYPTO_ASSETS_START", "2009-01-01", "before any market"),
     ],
 )

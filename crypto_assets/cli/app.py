@@ -111,7 +111,9 @@ def evaluate(
     preset: Annotated[str | None, typer.Option(help="Size of the nets: debug, small or full.")] = None,
     features: FeaturesOption = None,
     models: Annotated[str | None, typer.Option(help="Only these models, separated by commas.")] = None,
-    symbols: Annotated[str | None, typer.Option(help="Coins, separated by commas (default: all the lake has).")] = None,
+    symbols: Annotated[
+        str | None, typer.Option(help="Coins, separated by commas (default: those with candles to the end).")
+    ] = None,
     lake: LakeOption = None,
     json_out: JsonOption = None,
     report: Annotated[Path | None, typer.Option(help="Also write the HTML report to this file.")] = None,

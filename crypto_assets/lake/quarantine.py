@@ -78,14 +78,15 @@ def keep_window(lake: Lake, table: str, window: Window, bad: pl.DataFrame) -> No
 
 
 def read(lake: Lake, table: str | None = None) -> pl.DataFrame:
-    """All rows set aside, with their table and day."""
+    """All rows set aside, with their table and day (for rows refused by an import: `imports/<table>` and the import)."""
     root = lake.root / "quarantine"
     if table is not None and not (root / table).exists() and not lake.folder(table).exists():
         raise LakeError(f"nothing is known of a table {table!r}: quarantined are {[str(p) for p in root.glob('*/*')]}")
     frames = []
-    for path in sorted(root.glob(f"{table or '*/*'}/date=*/part.parquet")):
-        name = path.parent.parent.relative_to(root).as_posix()
-        day = path.parent.name.removeprefix("date=")
+    for path in sorted([*root.glob(f"{table or '*/*'}/date=*/part.parquet"), *root.glob(f"{table or 'imports/*'}/*.parquet")]):
+        is_day = path.parent.name.startswith("date=")
+        name = (path.parent.parent if is_day else path.parent).relative_to(root).as_posix()
+        day = path.parent.name.removeprefix("date=") if is_day else path.stem
         frames.append(pl.read_parquet(path).select(pl.lit(name).alias("table"), pl.lit(day).alias("date"), pl.all()))
     return pl.concat(frames) if frames else pl.DataFrame(schema={"table": pl.String, "date": pl.String, **SCHEMA})
 

@@ -12,7 +12,9 @@ from crypto_assets.market.errors import LakeError, SettingsError
 
 @dataclass(frozen=True)
 class World:
-    """`market` and `seed` are of the sandbox alone; `fold` is the length of a walk-forward fold."""
+    """`market` and `seed` are of the sandbox alone; `fold` is the length of a walk-forward fold. `start`, `symbols` and
+    `warmup_days` are what the lake was begun with: they are kept, not compared.
+    """
 
     world: str
     market: str | None
@@ -20,6 +22,8 @@ class World:
     fold: str
     start: str
     """First daily partition, ISO date."""
+    symbols: list[str]
+    warmup_days: int
 
     def __str__(self) -> str:
         return ", ".join(f"{k}={v}" for k, v in asdict(self).items() if v is not None)

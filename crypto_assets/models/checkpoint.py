@@ -40,7 +40,7 @@ class Checkpoint:
             json.dumps([self.model, self.config, self.columns, self.symbols, self.dropped], sort_keys=True).encode()
         )
         for name in sorted(self.tensors):
-            value = np.ascontiguousarray(self.tensors[name])
+            value = np.asarray(self.tensors[name], order="C")
             digest.update(f"{name}{value.dtype}{value.shape}".encode())
             digest.update(value.tobytes())
         return digest.hexdigest()[:16]
@@ -68,7 +68,7 @@ class Checkpoint:
             "trained_until": self.trained_until.isoformat(),
             "version": self.version,
         }
-        arrays = {k: np.ascontiguousarray(v) for k, v in sorted(self.tensors.items())}
+        arrays = {k: np.asarray(v, order="C") for k, v in sorted(self.tensors.items())}
         write_bytes(folder / "weights.safetensors", save(arrays))
         write_bytes(folder / "config.json", json.dumps(header, indent=1, sort_keys=True).encode())
         return folder

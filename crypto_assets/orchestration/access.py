@@ -44,6 +44,8 @@ def stamp(settings: Settings) -> world.World:
         seed=settings.seed if sandbox else None,
         fold=settings.fold_length,
         start=settings.first_day.isoformat(),
+        symbols=list(settings.symbols),
+        warmup_days=settings.warmup_days,
     )
 
 
@@ -62,6 +64,8 @@ def adopt(settings: Settings) -> Settings:
                 f"the lake {settings.lake} belongs to the world ({found}), asked was {name} = {getattr(settings, name)!r}: "
                 f"use another folder with --lake or CRYPTO_ASSETS_LAKE, or drop {name}"
             )
+    kept = {"symbols": tuple(found.symbols), "warmup_days": found.warmup_days}
+    stamped |= {name: value for name, value in kept.items() if name not in settings.model_fields_set}
     asked = {name: getattr(settings, name) for name in settings.model_fields_set}
     return load(**{**asked, **{k: v for k, v in stamped.items() if v is not None}, "start": date.fromisoformat(found.start)})
 

@@ -47,7 +47,7 @@ def jobs(parts: Partitions) -> list[Any]:
 
 
 def daily_schedule(definitions: list[Any], parts: Partitions) -> list[Any]:
-    """01:15 UTC: the day that closed is ingested; 04:15: the current fold is forecast; 04:45: scored; Sundays: retrained."""
+    """UTC: 03:30 ingest the day that closed, 04:00 forecast the current fold, 04:30 score; Sundays 05:00 fit it."""
     by_name = {job.name: job for job in definitions}
     ingest = dg.build_schedule_from_partitioned_job(
         by_name["ingest"],

@@ -31,7 +31,9 @@ class Ran:
 
 
 def home_of(lake: Lake) -> Path:
-    """The lake's own DAGSTER_HOME, made if need be."""
+    """DAGSTER_HOME where one is set, else the lake's own, made if need be."""
+    if os.environ.get("DAGSTER_HOME"):
+        return Path(os.environ["DAGSTER_HOME"])
     home = lake.root / ".dagster"
     home.mkdir(parents=True, exist_ok=True)
     if INSTANCE_FILE.exists():
@@ -89,7 +91,7 @@ def run_job(
         )
     if result.success:
         return
-    raise _cause(result)
+    raise _cause(result, ran)
 
 
 @contextmanager
@@ -151,13 +153,16 @@ def _is_day(key: str) -> bool:
     return True
 
 
-def _cause(result: dg.ExecuteInProcessResult) -> Exception:
+def _cause(result: dg.ExecuteInProcessResult, ran: Ran) -> Exception:
+    """The step's own error; for a check that blocked, what it said."""
     for event in result.all_events:
         if event.event_type_value == "STEP_FAILURE":
             error = event.step_failure_data.error
             while error is not None and error.cause is not None:
                 error = error.cause
             name = (event.step_key or "").replace("__", "/")
+            if error is not None and error.cls_name == "DagsterAssetCheckFailedError" and ran.failed_checks:
+                return LakeError(f"{name}: a check failed and blocks what is downstream: {'; '.join(ran.failed_checks)}")
             text = error.message.strip() if error is not None else "failed"
             stack = "" if error is None or "crypto_assets.market.errors" in str(error.cls_name) else "".join(error.stack[-3:])
             return LakeError(f"{name} failed: {text}\n{stack}".rstrip())

@@ -171,7 +171,7 @@ def _rename(table: type[RawTable], frame: pl.DataFrame, mapping: Mapping[str, st
     missing = [c for c, f in table.fields.items() if c not in chosen and not f.nullable and c not in filled]
     if missing:
         raise ImportRefusedError(
-            f"{table.name} needs {missing}, which none of the file's columns {frame.columns} is: map them with --map theirs=ours"
+            f"{table.name} needs {missing}, the file has {frame.columns}: map its columns with --map theirs=ours"
         )
     unused = [c for c in frame.columns if c not in chosen.values()]
     return frame.select(pl.col(theirs).alias(ours) for ours, theirs in chosen.items()), unused

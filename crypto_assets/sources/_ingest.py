@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 
 import polars as pl
 
 from crypto_assets.lake import Lake, RawTable, quarantine, revisions
-from crypto_assets.market.coins import Universe
+from crypto_assets.market.coins import Coin
 from crypto_assets.market.errors import SchemaError
 from crypto_assets.market.time import Window
 
@@ -37,7 +38,7 @@ def ingest(
     fetched: pl.DataFrame,
     lake: Lake,
     window: Window,
-    universe: Universe,
+    due: Iterable[Coin],
     retrieved_at: datetime,
 ) -> Ingested:
     """Split, merge with what is kept, write every day of `window`.
@@ -52,14 +53,14 @@ def ingest(
     kept = lake.scan(table.name, window.start, window.end).collect()
     merged = revisions.merge(table, kept, parts.good, retrieved_at)
     quarantine.keep_window(lake, table.name, window, parts.bad)
-    return Ingested(lake.write(table, merged, window), parts.bad, missing_share(table, merged, window, universe))
+    return Ingested(lake.write(table, merged, window), parts.bad, missing_share(table, merged, window, list(due)))
 
 
-def missing_share(table: type[RawTable], rows: pl.DataFrame, window: Window, universe: Universe) -> float:
-    """Share of the slots (symbol, cadence) a listed coin should have and has not; 0 for tables without a cadence."""
+def missing_share(table: type[RawTable], rows: pl.DataFrame, window: Window, coins: list[Coin]) -> float:
+    """Share of the slots (symbol, cadence) that the listed ones of `coins` should have and have not; 0 without a cadence."""
     if table.cadence is None or "symbol" not in table.dtypes:
         return 0.0
     per_day = int(24 * 3600 / table.cadence.total_seconds())
-    due = sum(per_day for day in window.days for coin in universe if coin.is_listed(day))
-    found = rows.select("symbol", "ts").unique().filter(pl.col("symbol").is_in(universe.symbols)).height
+    due = sum(per_day for day in window.days for coin in coins if coin.is_listed(day))
+    found = rows.select("symbol", "ts").unique().filter(pl.col("symbol").is_in([c.symbol for c in coins])).height
     return max(0.0, 1 - found / due) if due else 0.0

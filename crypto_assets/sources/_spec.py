@@ -25,6 +25,13 @@ class History:
     kind: Literal["full", "days", "none"] = "full"
     days: int | None = None
 
+    def before(self, window: Window, now: datetime) -> str | None:
+        """Why the provider can have nothing for `window`, or None."""
+        reach = {"full": None, "days": self.days, "none": 1}[self.kind]
+        if reach is None or window.end > now - reach * DAY:
+            return None
+        return f"the provider keeps {reach} day(s) of history; this window ended before that"
+
 
 FULL = History()
 

@@ -7,7 +7,7 @@ import pytest
 from crypto_assets.lake import Lake, world
 from crypto_assets.market.errors import LakeError, SettingsError
 
-SANDBOX = world.World("sandbox", "standard", 7, "2w", "2024-01-01")
+SANDBOX = world.World("sandbox", "standard", 7, "2w", "2024-01-01", ["BTC"], 60)
 
 
 def test_a_new_lake_is_stamped_and_recognised(tmp_path):

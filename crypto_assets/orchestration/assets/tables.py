@@ -1,11 +1,14 @@
 """Raw, curated, feature and label tables: one factory for sources, one for everything derived."""
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
+import polars as pl
 
 from crypto_assets.lake import Derivation, Table, derive
+from crypto_assets.market.coins import Coin
 from crypto_assets.market.time import DAY, Window
 from crypto_assets.orchestration.access import Access
 from crypto_assets.orchestration.checks import column_schema, ingest_result, schema_result, schema_spec
@@ -44,11 +47,19 @@ def source_asset(source: Source, settings: Settings, parts: Partitions) -> dg.As
         access: Access = context.resources.access
         window = window_of(context)
         rows, reason = fetched(source, access, window)
-        done = ingest(table, rows, access.lake, window, settings.universe, datetime.now(UTC))
+        done = ingest(table, rows, access.lake, window, expected(settings, rows), datetime.now(UTC))
         metadata = {"dagster/row_count": done.total, "quarantined": done.quarantined.height}
         return dg.MaterializeResult(metadata=metadata, check_results=[ingest_result(table, done, reason)])
 
     return raw
+
+
+def expected(settings: Settings, rows: pl.DataFrame) -> Sequence[Coin]:
+    """Coins whose bars are due: the universe, or in world archive those of it that were imported."""
+    if settings.world != "archive" or "symbol" not in rows.columns:
+        return settings.universe.coins
+    imported = set(rows["symbol"].unique())
+    return [coin for coin in settings.universe if coin.symbol in imported]
 
 
 def fetched(source: Source, access: Access, window: Window):
@@ -58,6 +69,9 @@ def fetched(source: Source, access: Access, window: Window):
 
         rows = _archive.read(access.lake, source, window)
         return rows, None if rows.height else "nothing was imported for these days"
+    early = source.history.before(window, datetime.now(UTC))
+    if early:
+        return source.table.empty(), early
     unset = [k for k in source.keys if getattr(access.settings, k, None) is None]
     if unset:
         return source.table.empty(), f"no key: set {', '.join('CRYPTO_ASSETS_' + k.upper() for k in unset)}"
