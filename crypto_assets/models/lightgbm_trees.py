@@ -9,10 +9,14 @@ judged there have not seen; then the trees are grown again on all of it with tha
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
-import lightgbm as lgb
-import numpy as np
+# Read when OpenMP is loaded: threads that wait sleep. Spinning ones make a busy machine ten times slower at this.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import lightgbm as lgb  # noqa: E402
+import numpy as np  # noqa: E402
 
 from crypto_assets.dataset.folds import Fold
 from crypto_assets.dataset.panel import TARGETS, Panel
@@ -27,9 +31,17 @@ from crypto_assets.models.tracking import Recorder
 LATER_SHARE = 0.25
 """Share of the history that rounds and slopes are read off; validation alone holds too few independent days."""
 PURGE_HOURS = 24
+CEILING = 1.0
+"""Most the logits are believed: the rounds were chosen on the rows that the slope is fitted on."""
+EVERY_HOURS = {"1h": 1, "4h": 2, "24h": 6, "24h_relative": 6, "residual": 3}
+"""One hour in so many is learned from: labels of neighbouring hours overlap and add time, not information."""
+ENOUGH_ROWS = 50_000
+"""A history is thinned no further than this."""
 PATIENCE = 50
 ROUNDS = {"debug": 40, "small": 400, "full": 1000}
 RESIDUAL = "residual"
+RESIDUAL_RATE = 0.08
+"""Volatility is predictable: fewer, larger steps lose nothing there."""
 
 
 class LightGbm:
@@ -43,9 +55,10 @@ class LightGbm:
         """Grow the trees. Boosters are kept as text in uint8 tensors; an empty one says the base rate was not beaten."""
         rows = _rows.Rows.of(panel, fold)
         kept, dropped = _rows.usable_columns(panel, rows)
-        data = _dataset(panel, rows, kept, _parameters(len(rows), seed))
-        tensors = {"kept": kept, **_fit_direction(data, panel, rows, kept, seed, ROUNDS[preset], recorder)}
-        tensors |= {f"har_x_{k}": v for k, v in _fit_variance(data, panel, rows, seed, ROUNDS[preset], recorder).items()}
+        growth = _Growth(kept, _parameters(len(rows), seed), ROUNDS[preset], recorder)
+        data = _dataset(panel, rows, kept, growth.parameters)
+        tensors = {"kept": kept, **_fit_direction(data, panel, rows, growth)}
+        tensors |= {f"har_x_{k}": v for k, v in _fit_variance(data, panel, rows, growth).items()}
         config = {
             **_parameters(len(rows), 0),
             "later_share": LATER_SHARE,
@@ -82,6 +95,7 @@ def _parameters(rows: int, seed: int) -> dict[str, Any]:
         "cat_l2": 50.0,
         "max_bin": 63,
         "boost_from_average": False,
+        "use_quantized_grad": True,
         "deterministic": True,
         "force_row_wise": True,
         "num_threads": int(os.environ.get("OMP_NUM_THREADS", "2")),
@@ -107,96 +121,103 @@ def _dataset(panel: Panel, rows: _rows.Rows, kept: np.ndarray, parameters: dict[
     return data.construct()
 
 
-def _later(rows: _rows.Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to learn from and later rows to judge on, with a purge of the longest label between them."""
-    first, last = rows.t[0], rows.t[-1] + 1
-    start = min(int(last - LATER_SHARE * (last - first)), int(rows.t[rows.valid.start]))
-    return np.flatnonzero(rows.t < start - PURGE_HOURS), np.flatnonzero(rows.t >= start)
+@dataclass(frozen=True)
+class _Parts:
+    """Positions among the rows of the fit: to learn from, to judge on (later, after a purge), and all of them, thinned."""
+
+    early: np.ndarray
+    late: np.ndarray
+    everything: np.ndarray
+
+    @classmethod
+    def of(cls, rows: _rows.Rows, known_R: np.ndarray, target: str) -> _Parts:
+        """Rows whose label is known; the hours kept move on by one a day, so that every hour of the day is met."""
+        first, last = rows.t[0], rows.t[-1] + 1
+        start = min(int(last - LATER_SHARE * (last - first)), int(rows.t[rows.valid.start]))
+        every = min(EVERY_HOURS[target], max(1, len(rows) // ENOUGH_ROWS))
+        kept = known_R & ((rows.t + rows.t // 24) % every == 0)
+        early, late = kept & (rows.t < start - PURGE_HOURS), known_R & (rows.t >= start)
+        return cls(*(np.flatnonzero(part) for part in (early, late, kept)))
 
 
-def _fit_direction(
-    data: lgb.Dataset, panel: Panel, rows: _rows.Rows, kept: np.ndarray, seed: int, most: int, recorder: Recorder
-) -> dict[str, np.ndarray]:
+def _fit_direction(data: lgb.Dataset, panel: Panel, rows: _rows.Rows, growth: _Growth) -> dict[str, np.ndarray]:
     y_RK = rows.targets(panel)
     base_K = calibration.logit(calibration.base_rate(y_RK[rows.train]))
-    parameters = _parameters(len(rows), seed) | {"objective": "binary", "metric": "binary_logloss"}
-    early, late = _later(rows)
     slope_K, tensors = np.zeros(len(TARGETS)), {}
     for k, target in enumerate(TARGETS):
-        label, weight = np.nan_to_num(y_RK[:, k]), np.isfinite(y_RK[:, k]).astype(np.float32)
-        grown = _grow(data, label, weight, float(base_K[k]), (early, late), parameters, most, recorder, target)
-        gain_V = _gains(grown, panel, rows, late, kept)
-        later = np.where(weight[late] > 0, y_RK[late, k], np.nan)
-        slope_K[k] = calibration.shrinkage(
-            base_K[k] + gain_V, float(base_K[k]), later, rows.t[late] // calibration.BLOCK_HOURS[k]
-        )
-        rounds = grown.best_iteration if slope_K[k] > 0 else 0
-        tensors[f"booster_{target}"] = _again(data, label, weight, float(base_K[k]), parameters, rounds)
-        recorder.metrics({f"rounds_{target}": rounds, f"slope_{target}": float(slope_K[k])})
+        y_R, base = y_RK[:, k], float(base_K[k])
+        parts = _Parts.of(rows, np.isfinite(y_R), target)
+        booster, rounds = growth.judged(data, y_R, base, parts, target)
+        gain_V = _gains(booster, panel, rows, parts.late, growth.kept)
+        block_V = rows.t[parts.late] // calibration.BLOCK_HOURS[k]
+        slope_K[k] = min(CEILING, calibration.shrinkage(base + gain_V, base, y_R[parts.late], block_V))
+        rounds = rounds if slope_K[k] > 0 else 0
+        tensors[f"booster_{target}"] = growth.final(data, y_R, base, parts, rounds, target)
+        growth.recorder.metrics({f"rounds_{target}": rounds, f"slope_{target}": float(slope_K[k])})
     return {"base_K": base_K, "slope_K": slope_K, **tensors}
 
 
-def _fit_variance(
-    data: lgb.Dataset, panel: Panel, rows: _rows.Rows, seed: int, most: int, recorder: Recorder
-) -> dict[str, np.ndarray]:
+def _fit_variance(data: lgb.Dataset, panel: Panel, rows: _rows.Rows, growth: _Growth) -> dict[str, np.ndarray]:
     """HAR-X, trees on what it leaves, and the factor that makes their exponential a mean."""
-    tensors, _, residual_R = har_x.fit_tensors(panel, rows, recorder)
-    weight = np.isfinite(residual_R).astype(np.float32)
-    label = np.nan_to_num(residual_R)
-    parameters = _parameters(len(rows), seed) | {"objective": "regression", "metric": "l2"}
-    parts = np.arange(rows.train.start, rows.train.stop), np.arange(rows.valid.start, rows.valid.stop)
-    grown = _grow(data, label, weight, 0.0, parts, parameters, most, recorder, RESIDUAL)
-    left = (label - _gains(grown, panel, rows, np.arange(len(rows)), tensors["kept"]))[weight > 0]
+    tensors, _, residual_R = har_x.fit_tensors(panel, rows, growth.recorder)
+    known_R = np.isfinite(residual_R)
+    parts = _Parts.of(rows, known_R, RESIDUAL)
+    booster, rounds = growth.judged(data, residual_R, 0.0, parts, RESIDUAL)
+    every = np.flatnonzero(known_R)
+    left = residual_R[every] - _gains(booster, panel, rows, every, growth.kept)
     factor = realised.unbiased_factor(np.exp(left), np.ones_like(left))
-    booster = _again(data, label, weight, 0.0, parameters, grown.best_iteration)
-    recorder.metrics({"rounds_residual": grown.best_iteration, "tree_factor": factor})
-    return tensors | {RESIDUAL: booster, "tree_factor": np.array(factor)}
+    growth.recorder.metrics({"rounds_residual": rounds, "tree_factor": factor})
+    return tensors | {RESIDUAL: growth.final(data, residual_R, 0.0, parts, rounds, RESIDUAL), "tree_factor": np.array(factor)}
 
 
-def _grow(
-    data: lgb.Dataset,
-    label: np.ndarray,
-    weight: np.ndarray,
-    base: float,
-    parts: tuple[np.ndarray, np.ndarray],
-    parameters: dict[str, Any],
-    most: int,
-    recorder: Recorder,
-    what: str,
-) -> lgb.Booster:
-    """Trees on the first part, stopped by the second."""
-    early, late = (_labelled(data.subset(part), label[part], weight[part], base) for part in parts)
-    curve: dict[str, Any] = {}
-    callbacks = [lgb.early_stopping(PATIENCE, verbose=False), lgb.record_evaluation(curve)]
-    booster = lgb.train(parameters, early, most, valid_sets=[late], valid_names=["later"], callbacks=callbacks)
-    for step, value in enumerate(next(iter(curve["later"].values()))):
-        recorder.curve(f"loss_{what}", step, value)
-    return booster
+@dataclass(frozen=True)
+class _Growth:
+    """How trees are grown: the columns, the parameters, the most rounds, where curves go."""
+
+    kept: np.ndarray
+    parameters: dict[str, Any]
+    most: int
+    recorder: Recorder
+
+    def judged(self, data: lgb.Dataset, y_R: np.ndarray, base: float, parts: _Parts, what: str) -> tuple[lgb.Booster, int]:
+        """Trees on the early part, and the number of rounds at which the later part stopped gaining; 0 where it has no row."""
+        if not len(parts.early) or not len(parts.late):
+            return lgb.Booster(self._objective(what), _part(data, np.arange(1), np.zeros(len(y_R)), base)), 0
+        early, late = (_part(data, part, y_R, base) for part in (parts.early, parts.late))
+        curve: dict[str, Any] = {}
+        callbacks = [lgb.early_stopping(PATIENCE, verbose=False), lgb.record_evaluation(curve)]
+        booster = lgb.train(
+            self._objective(what), early, self.most, valid_sets=[late], valid_names=["later"], callbacks=callbacks
+        )
+        for step, value in enumerate(next(iter(curve["later"].values()))):
+            self.recorder.curve(f"loss_{what}", step, value)
+        return booster, booster.best_iteration
+
+    def final(self, data: lgb.Dataset, y_R: np.ndarray, base: float, parts: _Parts, rounds: int, what: str) -> np.ndarray:
+        """Trees on the whole fit, `rounds` of them, as text in bytes; none for 0."""
+        if rounds <= 0:
+            return np.zeros(0, dtype=np.uint8)
+        booster = lgb.train(self._objective(what), _part(data, parts.everything, y_R, base), rounds)
+        return np.frombuffer(booster.model_to_string().encode(), dtype=np.uint8).copy()
+
+    def _objective(self, what: str) -> dict[str, Any]:
+        if what == RESIDUAL:
+            return self.parameters | {"objective": "regression", "metric": "l2", "learning_rate": RESIDUAL_RATE}
+        return self.parameters | {"objective": "binary", "metric": "binary_logloss"}
+
+
+def _part(data: lgb.Dataset, part: np.ndarray, y_R: np.ndarray, base: float) -> lgb.Dataset:
+    """Some rows of the binned data with their labels; scores start from `base`."""
+    subset = data.subset(part).construct()
+    subset.set_label(y_R[part])
+    subset.set_init_score(np.full(len(part), base))
+    return subset
 
 
 def _gains(booster: lgb.Booster, panel: Panel, rows: _rows.Rows, part: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Raw scores over the base on some rows."""
-    return booster.predict(
-        _inputs(panel, rows.t[part], rows.n[part], kept), num_iteration=booster.best_iteration, raw_score=True
-    )
-
-
-def _again(
-    data: lgb.Dataset, label: np.ndarray, weight: np.ndarray, base: float, parameters: dict[str, Any], rounds: int
-) -> np.ndarray:
-    """Trees on every row, `rounds` of them, as text in bytes; none for 0."""
-    if rounds <= 0:
-        return np.zeros(0, dtype=np.uint8)
-    booster = lgb.train(parameters, _labelled(data, label, weight, base), rounds)
-    return np.frombuffer(booster.model_to_string().encode(), dtype=np.uint8).copy()
-
-
-def _labelled(data: lgb.Dataset, label: np.ndarray, weight: np.ndarray, base: float) -> lgb.Dataset:
-    data.construct()
-    data.set_label(label)
-    data.set_weight(weight)
-    data.set_init_score(np.full(len(label), base))
-    return data
+    x_RF = _inputs(panel, rows.t[part], rows.n[part], kept)
+    return booster.predict(x_RF, num_iteration=booster.best_iteration, raw_score=True)
 
 
 def _raw(text: np.ndarray, x_RF: np.ndarray) -> np.ndarray:
