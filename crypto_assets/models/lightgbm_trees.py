@@ -15,8 +15,8 @@ from typing import Any
 # Read when OpenMP is loaded: threads that wait sleep. Spinning ones make a busy machine ten times slower at this.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import lightgbm as lgb  # noqa: E402
-import numpy as np  # noqa: E402
+import lightgbm as lgb
+import numpy as np
 
 from crypto_assets.dataset.folds import Fold
 from crypto_assets.dataset.panel import TARGETS, Panel
