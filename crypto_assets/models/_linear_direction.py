@@ -65,7 +65,7 @@ def walk_forward(x_RF: np.ndarray, y_RK: np.ndarray, rows: Rows) -> tuple[OutOfS
     """Out-of-sample logits of every penalty on the later parts, the last path of coefficients, and the Gram of all rows."""
     edges = [*_edges(rows), len(rows)]
     gram_FF = ridge.gram(x_RF[: edges[0]])
-    z, path_FLK = [], None
+    z, path_FLK = [], np.zeros((x_RF.shape[1], len(PENALTIES), y_RK.shape[1]))
     for start, stop in pairwise(edges):
         purged = y_RK[:start].copy()
         purged[np.searchsorted(rows.t[:start], rows.t[start] - PURGE_HOURS, side="right") :] = np.nan

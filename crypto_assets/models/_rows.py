@@ -120,8 +120,10 @@ def make_checkpoint(
     )
 
 
-def check(checkpoint: Checkpoint, panel: Panel) -> None:
-    """Raise CheckpointError unless the panel has the features and the coins that the checkpoint was trained on."""
+def check(checkpoint: Checkpoint, model: str, panel: Panel) -> None:
+    """Raise CheckpointError unless the checkpoint is of `model`, and the panel has the features and coins it was trained on."""
+    if checkpoint.model != model:
+        raise CheckpointError(f"a checkpoint of {checkpoint.model} was given to {model}: load the one that {model} wrote")
     checkpoint.require(panel.columns)
     if panel.symbols != checkpoint.symbols:
         raise CheckpointError(
@@ -141,9 +143,9 @@ class Request:
     at: np.ndarray
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, panel: Panel, window: Window, context_hours: int = 0) -> Request:
-        """Rows of `window`. Raises CheckpointError unless the panel has the features and coins of the checkpoint."""
-        check(checkpoint, panel)
+    def of(cls, checkpoint: Checkpoint, model: str, panel: Panel, window: Window, context_hours: int = 0) -> Request:
+        """Rows of `window`. Raises CheckpointError for a checkpoint of another model, other features or other coins."""
+        check(checkpoint, model, panel)
         cut, near = panel.cut(window), panel.cut(window.widen(before=context_hours * HOUR))
         t, n = np.nonzero(cut.listed_TN)
         return cls(cut, near, t, n, t + len(near.ts) - len(cut.ts))

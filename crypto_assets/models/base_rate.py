@@ -30,7 +30,7 @@ class BaseRate:
 
     def predict(self, checkpoint: Checkpoint, panel: Panel, window: Window) -> Forecast:
         """The constants on every listed row of `window`. Raises CheckpointError for other features or coins."""
-        request = _rows.Request.of(checkpoint, panel, window)
+        request = _rows.Request.of(checkpoint, self.name, panel, window)
         p_K = calibration.sigmoid(checkpoint.tensors["base_K"])
         return _rows.direction_forecast(request, np.broadcast_to(p_K, (len(request.t), len(p_K))))
 

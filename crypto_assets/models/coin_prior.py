@@ -43,7 +43,7 @@ class CoinPrior:
 
     def predict(self, checkpoint: Checkpoint, panel: Panel, window: Window) -> Forecast:
         """Each coin's constants on its listed rows. Raises CheckpointError for other features or coins."""
-        request = _rows.Request.of(checkpoint, panel, window)
+        request = _rows.Request.of(checkpoint, self.name, panel, window)
         return _rows.direction_forecast(request, checkpoint.tensors["p_NK"][request.n])
 
 

@@ -35,7 +35,7 @@ class Ewma:
 
         Raises CheckpointError for other features or coins.
         """
-        request = _rows.Request.of(checkpoint, panel, window)
+        request = _rows.Request.of(checkpoint, self.name, panel, window)
         s = panel.slice(window)
         variance_TN = recursion(panel.r_TN[: s.stop], checkpoint.tensors["mean_N"], checkpoint.config["hourly_decay"])[s]
         variance_R = np.maximum(_har.DAY_HOURS * variance_TN[request.t, request.n], realised.TINY)

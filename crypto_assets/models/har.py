@@ -40,7 +40,7 @@ class Har:
 
     def predict(self, checkpoint: Checkpoint, panel: Panel, window: Window) -> Forecast:
         """Realised variance on listed rows of `window`. Raises CheckpointError for other features or coins."""
-        request = _rows.Request.of(checkpoint, panel, window, max(_har.HAR_HOURS))
+        request = _rows.Request.of(checkpoint, self.name, panel, window, max(_har.HAR_HOURS))
         x_RF = _design(request.near, request.at, request.n, checkpoint.tensors["mean_N"])
         variance_R = _har.variances(x_RF @ checkpoint.tensors["weights_F"], float(checkpoint.tensors["factor"]))
         return _rows.variance_forecast(request, variance_R)

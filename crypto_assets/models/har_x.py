@@ -35,7 +35,7 @@ class HarX:
 
     def predict(self, checkpoint: Checkpoint, panel: Panel, window: Window) -> Forecast:
         """Realised variance on listed rows of `window`. Raises CheckpointError for other features or coins."""
-        request = _rows.Request.of(checkpoint, panel, window, CONTEXT_HOURS)
+        request = _rows.Request.of(checkpoint, self.name, panel, window, CONTEXT_HOURS)
         log_R = log_forecast(request.near, request.at, request.n, checkpoint.tensors)
         return _rows.variance_forecast(request, _har.variances(log_R, float(checkpoint.tensors["factor"])))
 

@@ -25,7 +25,7 @@ class LastRV:
 
     def predict(self, checkpoint: Checkpoint, panel: Panel, window: Window) -> Forecast:
         """Realised variance on listed rows of `window`. Raises CheckpointError for other features or coins."""
-        request = _rows.Request.of(checkpoint, panel, window, _har.DAY_HOURS)
+        request = _rows.Request.of(checkpoint, self.name, panel, window, _har.DAY_HOURS)
         term_TN = _har.terms(request.near.r_TN, checkpoint.tensors["mean_N"], (_har.DAY_HOURS,))[..., 0]
         return _rows.variance_forecast(request, _har.variances(term_TN[request.at, request.n], _har.DAY_HOURS))
 

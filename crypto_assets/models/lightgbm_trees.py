@@ -70,7 +70,7 @@ class LightGbm:
 
     def predict(self, checkpoint: Checkpoint, panel: Panel, window: Window) -> Forecast:
         """Directions and variance on listed rows of `window`. Raises CheckpointError for other features or coins."""
-        request = _rows.Request.of(checkpoint, panel, window, har_x.CONTEXT_HOURS)
+        request = _rows.Request.of(checkpoint, self.name, panel, window, har_x.CONTEXT_HOURS)
         tensors = checkpoint.tensors
         x_RF = _inputs(request.cut, request.t, request.n, tensors["kept"])
         gain_RK = np.stack([_raw(tensors[f"booster_{k}"], x_RF) for k in TARGETS], axis=1)
@@ -185,7 +185,7 @@ class _Growth:
             return lgb.Booster(self._objective(what), _part(data, np.arange(1), np.zeros(len(y_R)), base)), 0
         early, late = (_part(data, part, y_R, base) for part in (parts.early, parts.late))
         curve: dict[str, Any] = {}
-        callbacks = [lgb.early_stopping(PATIENCE, verbose=False), lgb.record_evaluation(curve)]
+        callbacks: list[Any] = [lgb.early_stopping(PATIENCE, verbose=False), lgb.record_evaluation(curve)]
         booster = lgb.train(
             self._objective(what), early, self.most, valid_sets=[late], valid_names=["later"], callbacks=callbacks
         )
@@ -208,7 +208,7 @@ class _Growth:
 
 def _part(data: lgb.Dataset, part: np.ndarray, y_R: np.ndarray, base: float) -> lgb.Dataset:
     """Some rows of the binned data with their labels; scores start from `base`."""
-    subset = data.subset(part).construct()
+    subset = data.subset(part.tolist()).construct()
     subset.set_label(y_R[part])
     subset.set_init_score(np.full(len(part), base))
     return subset
@@ -217,7 +217,7 @@ def _part(data: lgb.Dataset, part: np.ndarray, y_R: np.ndarray, base: float) -> 
 def _gains(booster: lgb.Booster, panel: Panel, rows: _rows.Rows, part: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Raw scores over the base on some rows."""
     x_RF = _inputs(panel, rows.t[part], rows.n[part], kept)
-    return booster.predict(x_RF, num_iteration=booster.best_iteration, raw_score=True)
+    return np.asarray(booster.predict(x_RF, num_iteration=booster.best_iteration, raw_score=True))
 
 
 def _raw(text: np.ndarray, x_RF: np.ndarray) -> np.ndarray:
@@ -225,7 +225,7 @@ def _raw(text: np.ndarray, x_RF: np.ndarray) -> np.ndarray:
     if not len(text):
         return np.zeros(len(x_RF))
     booster = lgb.Booster(model_str=text.tobytes().decode())
-    return booster.predict(x_RF, raw_score=True, num_threads=int(os.environ.get("OMP_NUM_THREADS", "2")))
+    return np.asarray(booster.predict(x_RF, raw_score=True, num_threads=int(os.environ.get("OMP_NUM_THREADS", "2"))))
 
 
 MODEL = LightGbm()

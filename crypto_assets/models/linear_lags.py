@@ -33,9 +33,9 @@ class LinearLags:
         """Fit on training, choose the penalty and shrink on validation, refit on both. `preset` and `seed` change nothing."""
         rows = _rows.Rows.of(panel, fold)
         market_T = _market(panel, scaled_returns(panel.r_TN))
-        market_scale = np.std(market_T[rows.t[0] : rows.t[rows.train][-1] + 1]) or np.float32(1)
+        market_scale = np.array(market_T[rows.t[0] : rows.t[rows.train][-1] + 1].std() or 1.0, dtype=np.float32)
         x_RF = _design(panel, rows.t, rows.n, market_scale)
-        tensors = linear.fit_direction(x_RF, rows.targets(panel), rows, recorder) | {"market_scale": np.float32(market_scale)}
+        tensors = linear.fit_direction(x_RF, rows.targets(panel), rows, recorder) | {"market_scale": market_scale}
         config = {"lags": LAGS, "market_lags": MARKET_LAGS, "scale_hours": SCALE_HOURS, "clip": CLIP}
         return _rows.make_checkpoint(self.name, panel, fold, config=config, tensors=tensors)
 
@@ -44,7 +44,7 @@ class LinearLags:
 
         Raises CheckpointError for other features.
         """
-        request = _rows.Request.of(checkpoint, panel, window, LAGS + SCALE_HOURS)
+        request = _rows.Request.of(checkpoint, self.name, panel, window, LAGS + SCALE_HOURS)
         x_RF = _design(request.near, request.at, request.n, checkpoint.tensors["market_scale"])
         return _rows.direction_forecast(request, linear.predict_direction(x_RF, checkpoint.tensors))
 

@@ -33,7 +33,7 @@ class Logistic:
 
     def predict(self, checkpoint: Checkpoint, panel: Panel, window: Window) -> Forecast:
         """P(up) per horizon and P(beats median) for listed rows of `window`. Raises CheckpointError for other features."""
-        request = _rows.Request.of(checkpoint, panel, window)
+        request = _rows.Request.of(checkpoint, self.name, panel, window)
         scaler = Scaler(checkpoint.tensors["centre_F"], checkpoint.tensors["scale_F"], checkpoint.config["clip"])
         x_RF = _design(request.cut, request.t, request.n, checkpoint.tensors["kept"], scaler)
         return _rows.direction_forecast(request, linear.predict_direction(x_RF, checkpoint.tensors))

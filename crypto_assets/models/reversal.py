@@ -36,7 +36,7 @@ class Reversal:
 
     def predict(self, checkpoint: Checkpoint, panel: Panel, window: Window) -> Forecast:
         """The constant of each listed row's state. Raises CheckpointError for other features or coins."""
-        request = _rows.Request.of(checkpoint, panel, window)
+        request = _rows.Request.of(checkpoint, self.name, panel, window)
         p_SK = calibration.sigmoid(checkpoint.tensors["logit_SK"])
         return _rows.direction_forecast(request, p_SK[_state(request.cut.r_TN[request.t, request.n])])
 
