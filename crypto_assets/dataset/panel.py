@@ -92,7 +92,9 @@ def from_tables(
         raise SchemaError("features/matrix has no rows in this window: materialise the features first")
     first, last = matrix["ts"].min(), matrix["ts"].max()
     steps = matrix["ts"].to_physical()
-    ts = np.arange(steps.min(), steps.max() + HOUR_US, HOUR_US).astype("datetime64[us]")  # type: ignore[call-overload, operator]
+    ts = np.arange(int(steps[steps.arg_min() or 0]), int(steps[steps.arg_max() or 0]) + HOUR_US, HOUR_US).astype(
+        "datetime64[us]"
+    )
     T, N = len(ts), len(symbols)
     x = np.full((T, N, len(names)), np.nan, dtype=np.float32)
     r = np.full((T, N), np.nan)

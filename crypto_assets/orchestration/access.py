@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from functools import cached_property
+from typing import Any
 
 from crypto_assets.dataset.folds import Fold, fold_starts, walk_forward
 from crypto_assets.lake import Lake, world
@@ -57,7 +58,7 @@ def adopt(settings: Settings) -> Settings:
     found = world.read(Lake(settings.lake))
     if found is None:
         return settings
-    stamped = {"world": found.world, "market": found.market, "seed": found.seed, "fold": found.fold}
+    stamped: dict[str, Any] = {"world": found.world, "market": found.market, "seed": found.seed, "fold": found.fold}
     for name, value in stamped.items():
         if value is not None and name in settings.model_fields_set and getattr(settings, name) not in (value, None):
             raise SettingsError(

@@ -3,14 +3,19 @@
 `ingest` fetches and derives days, `train` fits folds, `forecast` forecasts and fuses folds, `backtest` trades, scores, reports.
 """
 
+from datetime import date
 from typing import Any
 
 import dagster as dg
 
+from crypto_assets.market.time import DAY
 from crypto_assets.orchestration.partitions import Partitions
 
 TABLES = dg.AssetSelection.groups("raw", "curated", "features", "labels")
 IN_PROCESS = dg.in_process_executor
+REREAD_DAYS = 7
+"""Each daily run covers the last week: what was not published yet, or was revised, is added as further versions, and labels
+are filled as their future becomes known. A week is the longest window a provider here revises by rule (Coin Metrics)."""
 
 
 def jobs(parts: Partitions) -> list[Any]:
@@ -49,13 +54,14 @@ def jobs(parts: Partitions) -> list[Any]:
 def daily_schedule(definitions: list[Any], parts: Partitions) -> list[Any]:
     """UTC: 03:30 ingest the day that closed, 04:00 forecast the current fold, 04:30 score; Sundays 05:00 fit it."""
     by_name = {job.name: job for job in definitions}
-    ingest = dg.build_schedule_from_partitioned_job(
-        by_name["ingest"],
-        name="ingest_daily",
-        hour_of_day=3,
-        minute_of_hour=30,
-        description="Once the slowest keyless daily source (03:00 UTC) has published.",
-    )
+
+    @dg.schedule(job=by_name["ingest"], cron_schedule="30 3 * * *", name="ingest_daily", execution_timezone="UTC")
+    def ingest_daily(context: dg.ScheduleEvaluationContext):
+        newest = context.scheduled_execution_time.date() - DAY
+        first = date.fromisoformat(parts.daily.get_first_partition_key() or newest.isoformat())
+        days = (max(first, newest - (REREAD_DAYS - 1) * DAY).isoformat(), newest.isoformat())
+        ends = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+        return dg.RunRequest(run_key=days[1], tags=dict(zip(ends, days, strict=True)))
 
     @dg.schedule(job=by_name["forecast"], cron_schedule="0 4 * * *", name="forecast_daily", execution_timezone="UTC")
     def forecast_daily(context: dg.ScheduleEvaluationContext):
@@ -68,7 +74,7 @@ def daily_schedule(definitions: list[Any], parts: Partitions) -> list[Any]:
     backtest = dg.ScheduleDefinition(
         job=by_name["backtest"], cron_schedule="30 4 * * *", name="backtest_daily", execution_timezone="UTC"
     )
-    return [ingest, forecast_daily, train_weekly, backtest]
+    return [ingest_daily, forecast_daily, train_weekly, backtest]
 
 
 def _current_fold(parts: Partitions) -> dg.RunRequest | dg.SkipReason:

@@ -8,9 +8,9 @@ import polars as pl
 
 from crypto_assets.lake import Lake
 from crypto_assets.lake.store import write_bytes
-from crypto_assets.market.time import Window, midnight
+from crypto_assets.market.time import Window
 from crypto_assets.orchestration.access import Access
-from crypto_assets.orchestration.checks import column_schema, finite
+from crypto_assets.orchestration.checks import column_schema, finite, schema_result, schema_spec
 from crypto_assets.orchestration.walk import forecast_tables
 from crypto_assets.settings import Settings
 from crypto_assets.trading.tables import BacktestsEquity, BacktestsTrades
@@ -64,11 +64,13 @@ def backtest_assets(names: list[str], settings: Settings) -> list[Any]:
             ),
         ],
         check_specs=[
+            schema_spec(["backtests", "equity"]),
+            schema_spec(["backtests", "trades"]),
             dg.AssetCheckSpec(
                 "no_skill_on_null",
                 asset=dg.AssetKey(["backtests", "evaluation"]),
                 description="On the null market every model's skill is within chance (99 %, Bonferroni).",
-            )
+            ),
         ],
         required_resource_keys={"access"},
     )
@@ -84,12 +86,15 @@ def backtest_assets(names: list[str], settings: Settings) -> list[Any]:
         accounts = done.assessment.backtests.values()
         equity = pl.concat([a.equity for a in accounts])
         trades = pl.concat([a.trades for a in accounts])
-        window = Window(
-            midnight(equity["ts"].min().date()), Window.of_days(equity["ts"].max().date(), equity["ts"].max().date()).end
-        )
+        days = equity["ts"].dt.date().unique().sort().to_list()
+        window = Window.of_days(days[0], days[-1])
         for table, rows in ((BacktestsEquity, equity), (BacktestsTrades, trades)):
             access.lake.write(table, rows, window)
-            yield dg.MaterializeResult(asset_key=table.name.split("/"), metadata={"dagster/row_count": rows.height})
+            yield dg.MaterializeResult(
+                asset_key=table.name.split("/"),
+                metadata={"dagster/row_count": rows.height},
+                check_results=[schema_result(table, rows)],
+            )
         yield dg.MaterializeResult(asset_key=["backtests", "report"], metadata=done.report())
 
     @dg.asset(
