@@ -6,7 +6,7 @@ import numpy as np
 
 CEILING = 1.25
 """A validation slope above 1 says the model is too timid; two months of it are believed this far."""
-BLOCK_HOURS = (24, 24, 72, 72)
+BLOCK_HOURS = (24, 24, 168, 168)
 """Rows of one block count as dependent, by target (1h, 4h, 24h, 24h_relative): coins of a day, and overlapping labels."""
 
 

@@ -18,7 +18,7 @@ from crypto_assets.models import _ridge_logistic as ridge
 from crypto_assets.models._rows import Rows
 from crypto_assets.models.tracking import Recorder
 
-PENALTIES = np.array([1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0])
+PENALTIES = np.array([3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0])
 """Per row; 0.01 with 500,000 rows is a normal prior of sd 0.014 on the effect of one standard deviation of a column."""
 FIRST_SHARE = 0.5
 PARTS = 4

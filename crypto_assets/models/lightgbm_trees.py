@@ -95,7 +95,6 @@ def _parameters(rows: int, seed: int) -> dict[str, Any]:
         "cat_l2": 50.0,
         "max_bin": 63,
         "boost_from_average": False,
-        "use_quantized_grad": True,
         "deterministic": True,
         "force_row_wise": True,
         "num_threads": int(os.environ.get("OMP_NUM_THREADS", "2")),
