@@ -148,6 +148,8 @@ def _walk(panel: Panel, folds: Sequence[Any], names: Sequence[str], settings: Se
 
         def progress(model: str, fold: str, seconds: float) -> None:
             bar.update(task, advance=1, what=f"{fold} {model} {seconds:.1f} s")
+            if not screen.is_terminal:
+                screen.print(f"{fold} {model} {seconds:.1f} s", highlight=False)
 
         return walk(panel, folds, names, preset=settings.preset, seed=settings.seed, progress=progress)
 
