@@ -23,6 +23,8 @@ DEMO_DAYS = 116
 """60 days of history, then four folds of two weeks."""
 EARLIEST = date(2017, 8, 17)
 """First day any venue here has candles for."""
+SANDBOX_START = date(2023, 1, 1)
+"""First day of the simulated market."""
 
 
 class Settings(BaseSettings):
@@ -66,6 +68,8 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name} {value} is in the future (today is {today()} UTC): choose a day that has closed")
             if value < EARLIEST:
                 raise ValueError(f"{name} {value} is before any market here was listed: the first day is {EARLIEST}")
+        if self.world == "sandbox" and self.start and self.start < SANDBOX_START:
+            raise ValueError(f"start {self.start}: the simulated market begins on {SANDBOX_START}; ask for a later day")
         if self.start and self.end and self.end < self.start:
             raise ValueError(f"start {self.start} is after end {self.end}: swap the two dates")
         return self

@@ -53,6 +53,7 @@ def demo(
     """Run the whole graph on the simulated market: no keys, no network, a few minutes."""
     from crypto_assets.cli.demo import run
 
+    check_writable(json_out, "--json")
     write(json_out, run(days=days, market=market, seed=seed, preset=preset, lake=lake))
 
 
@@ -85,6 +86,7 @@ def import_(
     """Bring your own history: check it, map it, stage it. Then `build --world archive` or `evaluate`."""
     from crypto_assets.cli.history import run_import
 
+    check_writable(json_out, "--json")
     write(json_out, run_import(table, files, source=source, mapping=pairs(map_), where=where, lake=lake))
 
 
@@ -121,6 +123,8 @@ def evaluate(
     """Walk-forward evaluation of every model and baseline over the lake."""
     from crypto_assets.cli.evaluate import run
 
+    check_writable(json_out, "--json")
+    check_writable(report, "--report")
     result = run(
         first=day(from_, "--from"),
         last=day(to, "--to"),
@@ -169,8 +173,8 @@ def quarantine(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
-    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI.", min=1, max=65535)] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.", min=1, max=65535)] = 5000,
     lake: LakeOption = None,
 ) -> None:
     """Dagster UI and daemon, MLflow UI, and the sandbox for a sandbox lake; Ctrl-C stops all of them."""
@@ -188,6 +192,7 @@ def features_list(features: FeaturesOption = None, json_out: JsonOption = None) 
     """Every feature column with its meaning, unit and lookback."""
     from crypto_assets.cli.catalogue import listing
 
+    check_writable(json_out, "--json")
     rows = listing(features or [])
     for row in rows:
         typer.echo(f"{row['name']:44} {row['meaning']} {'[' + row['unit'] + ']' if row['unit'] else ''}")
@@ -225,9 +230,20 @@ def pairs(text: str | None) -> dict[str, str]:
     return found
 
 
+def check_writable(path: Path | None, option: str) -> None:
+    """Make the folder of an output file before hours are spent on it. Raises SettingsError when that is not possible."""
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+    except OSError as error:
+        raise SettingsError(f"{option} {path} cannot be written ({error.strerror}): choose another file") from error
+
+
 def write(path: Path | None, result: Any) -> None:
     """Write the JSON result, where a file was asked for."""
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(result, indent=1, default=str) + "\n")
         screen.print(f"wrote {path}", highlight=False)

@@ -12,6 +12,7 @@ import psutil
 from rich.console import Console
 
 from crypto_assets.cli.build import JOBS, materialise, served
+from crypto_assets.market.errors import SettingsError
 from crypto_assets.settings import Settings, load
 
 screen = Console(stderr=True)
@@ -23,8 +24,15 @@ def run(*, days: int, market: str, seed: int, preset: str | None, lake: Path | N
     from crypto_assets.orchestration.access import adopt
 
     started = time.perf_counter()
-    asked = load(world="sandbox", market=market, seed=seed, preset=preset, lake=lake)
-    settings = adopt(asked.model_copy(update={"start": asked.last_day - timedelta(days=days - 1)}))
+    last = load().last_day
+    start = last - timedelta(days=days - 1)
+    settings = load(world="sandbox", market=market, seed=seed, preset=preset, lake=lake, start=start)
+    if days <= settings.warmup_days:
+        raise SettingsError(
+            f"--days {days}: the first walk-forward fold begins {settings.warmup_days} days after the first day; "
+            f"take at least {settings.warmup_days + 1}"
+        )
+    settings = adopt(settings)
     screen.print(
         f"sandbox market {market}, seed {seed}: {len(settings.symbols)} coins, "
         f"{settings.first_day} to {settings.last_day}, lake {Path(settings.lake).resolve()}",
