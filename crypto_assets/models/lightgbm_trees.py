@@ -96,7 +96,7 @@ def _parameters(rows: int, seed: int) -> dict[str, Any]:
         "max_bin": 63,
         "boost_from_average": False,
         "deterministic": True,
-        "force_row_wise": True,
+        "force_col_wise": True,
         "num_threads": int(os.environ.get("OMP_NUM_THREADS", "2")),
         "seed": seed,
         "verbosity": -1,
