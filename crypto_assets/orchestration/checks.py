@@ -31,11 +31,11 @@ def schema_result(table: type[Table], rows: pl.DataFrame, rows_by_day: dict | No
     try:
         bad = quarantine.split(table, rows).bad
     except SchemaError as error:
-        return _failed("schema", str(error), metadata)
+        return _failed(table, str(error), metadata)
     if bad.height:
         examples = bad.group_by("reason").len().sort("len", descending=True).head(5)
-        return _failed("schema", f"{bad.height} rows break {table.name}: {dict(examples.iter_rows())}", metadata)
-    return dg.AssetCheckResult(passed=True, check_name="schema", metadata=metadata)
+        return _failed(table, f"{bad.height} rows break {table.name}: {dict(examples.iter_rows())}", metadata)
+    return dg.AssetCheckResult(passed=True, check_name="schema", asset_key=_key(table), metadata=metadata)
 
 
 def ingest_result(table: type[Table], done: Any, reason: str | None = None) -> dg.AssetCheckResult:
@@ -51,18 +51,19 @@ def ingest_result(table: type[Table], done: Any, reason: str | None = None) -> d
         metadata["reasons"] = dg.MetadataValue.json(dict(counts.iter_rows()))
     if done.quarantined_share > table.max_quarantined:
         text = f"{done.quarantined_share:.1%} of the rows are quarantined, at most {table.max_quarantined:.1%} may be"
-        return _failed("schema", text, metadata)
+        return _failed(table, text, metadata)
     if done.missing > MAX_MISSING:
-        return _failed("schema", f"{done.missing:.1%} of the bars are missing, at most {MAX_MISSING:.0%} may be", metadata)
+        return _failed(table, f"{done.missing:.1%} of the bars are missing, at most {MAX_MISSING:.0%} may be", metadata)
     if reason or done.quarantined.height or done.missing:
         metadata["reason"] = reason or "fewer bad or missing rows than block"
         return dg.AssetCheckResult(
             passed=not reason and not done.quarantined.height,
             check_name="schema",
+            asset_key=_key(table),
             severity=dg.AssetCheckSeverity.WARN,
             metadata=metadata,
         )
-    return dg.AssetCheckResult(passed=True, check_name="schema", metadata=metadata)
+    return dg.AssetCheckResult(passed=True, check_name="schema", asset_key=_key(table), metadata=metadata)
 
 
 def column_schema(table: type[Table]) -> dg.TableSchema:
@@ -96,7 +97,15 @@ def _day_table(rows: dict) -> dg.MetadataValue:
     )
 
 
-def _failed(check: str, reason: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
+def _failed(table: type[Table], reason: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
-        passed=False, check_name=check, severity=dg.AssetCheckSeverity.ERROR, metadata={**metadata, "reason": reason}
+        passed=False,
+        check_name="schema",
+        asset_key=_key(table),
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={**metadata, "reason": reason},
     )
+
+
+def _key(table: type[Table]) -> dg.AssetKey:
+    return dg.AssetKey(table.name.split("/"))
