@@ -57,10 +57,15 @@ def require(condition: bool, what: str) -> None:
         sys.exit(f"not correct, so not measured: {what}")
 
 
+def own_environment() -> dict[str, str]:
+    """The environment without a DAGSTER_HOME, so that a lake keeps its own Dagster instance."""
+    return {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+
+
 def crypto_assets(*arguments: str) -> None:
     """Run `crypto-assets` in a fresh process; end with status 1 and its last lines when it fails."""
     command = [*COMMAND, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=own_environment(), check=False)
     tail = "\n".join(done.stderr.strip().splitlines()[-15:])
     require(done.returncode == 0, f"crypto-assets {' '.join(arguments)} ended with status {done.returncode}:\n{tail}")
 

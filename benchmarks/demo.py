@@ -4,7 +4,7 @@ in at most 3 GB of memory.
 How: the command in a fresh process, into a lake in a temporary folder, its output shown as it comes; seconds are of the whole
 process, the sandbox and all imports included; memory is that of its process tree, as the command reports it. Where the time
 went is read from the Dagster instance of the lake: seconds of each job and of the slowest assets, and the share that is the
-event log (in each step, from the moment its result was ready to the step's end, when one event a partition is stored).
+event log (in each step, from the moment its last result was ready to the step's end, when one event a partition is stored).
 
 Checked: exit status 0, the JSON has the keys of the contract, at least `--least-days` days in every daily table and 8 coins.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from _record import COMMAND, keep, require
+from _record import COMMAND, keep, own_environment, require
 
 LIMIT_SECONDS = 300
 LIMIT_MB = 3 * 1024
@@ -52,10 +53,12 @@ def main() -> None:
     """Run the demo once (or more), check it, keep the result; status 1 when a limit is passed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=1, help="runs, each into a new lake; the slowest is judged (default 1)")
+    parser.add_argument("--lake", type=Path, help="a new folder: keep the lake of the last run there, for one_day.py")
     parser.add_argument("--least-days", type=int, default=90, help="daily partitions a table must have (default 90)")
     parser.add_argument("arguments", nargs="*", help="after --: options for the demo itself, for example -- --preset debug")
     given = parser.parse_args()
-    runs = [once(given.arguments, given.least_days) for _ in range(given.repeats)]
+    require(given.lake is None or not given.lake.exists(), f"--lake {given.lake} is there already: name a new folder")
+    runs = [once(given.arguments, given.least_days, given.lake) for _ in range(given.repeats)]
     worst = max(runs, key=lambda r: r["wall_seconds"])
     result = {
         "claim": f"demo <= {LIMIT_SECONDS} s and <= {LIMIT_MB} MB",
@@ -71,13 +74,13 @@ def main() -> None:
     sys.exit(0 if result["passed"] else 1)
 
 
-def once(arguments: list[str], least_days: int) -> dict[str, Any]:
-    """One demo: its figures, and where the time went."""
+def once(arguments: list[str], least_days: int, keep_at: Path | None) -> dict[str, Any]:
+    """One demo into a new lake, moved to `keep_at` where that is given: its figures, and where the time went."""
     with tempfile.TemporaryDirectory() as folder:
         lake, out = Path(folder) / "lake", Path(folder) / "demo.json"
         command = [*COMMAND, "demo", "--lake", str(lake), "--json", str(out), *arguments]
         started = time.perf_counter()
-        done = subprocess.run(command, stdout=sys.stderr, check=False)
+        done = subprocess.run(command, stdout=sys.stderr, env=own_environment(), check=False)
         seconds = time.perf_counter() - started
         require(done.returncode == 0, f"the demo ended with status {done.returncode}")
         found = json.loads(out.read_text())
@@ -85,6 +88,9 @@ def once(arguments: list[str], least_days: int) -> dict[str, Any]:
         days = days_by_table(lake)
         require(min(days.values()) >= least_days, f"days by table are {days}, expected {least_days} or more in each")
         spent = where_time_went(lake, seconds)
+        if keep_at is not None:
+            shutil.rmtree(keep_at, ignore_errors=True)
+            shutil.move(lake, keep_at)
     return {
         "wall_seconds": round(seconds, 1),
         "peak_rss_mb": found["peak_rss_mb"],
@@ -142,7 +148,7 @@ def where_time_went(lake: Path, wall: float) -> dict[str, Any]:
                 if kind == dg.DagsterEventType.STEP_START:
                     started[step] = entry.timestamp
                 elif kind == dg.DagsterEventType.STEP_OUTPUT:
-                    ready.setdefault(step, entry.timestamp)
+                    ready[step] = entry.timestamp
                 elif kind == dg.DagsterEventType.STEP_SUCCESS and step in started:
                     steps[step.replace("__", "/")] += entry.timestamp - started[step]
                     logging += entry.timestamp - ready.get(step, entry.timestamp)
