@@ -38,7 +38,7 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
         assets += model_assets(name, describe(name), settings, parts)
     assets += fusion_assets(parts)
     assets += backtest_assets(list(MODELS), settings)
-    all_jobs = jobs(parts)
+    all_jobs = jobs()
     return dg.Definitions(
         assets=assets,
         jobs=all_jobs,

@@ -16,6 +16,8 @@ from crypto_assets.market.errors import SettingsError
 from crypto_assets.settings import Settings, load
 
 screen = Console(stderr=True)
+WIDTH = 150
+"""Least width of the result tables where the output is not a terminal, which rich takes for 80 columns."""
 
 
 def run(*, days: int, market: str, seed: int, preset: str | None, lake: Path | None) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def read_scores(lake: Any) -> dict[str, Any]:
 def _show(result: dict[str, Any], settings: Settings) -> None:
     from crypto_assets.evaluation.tables import show
 
-    show(result, screen)
+    show(result, screen if screen.is_terminal else Console(stderr=True, width=WIDTH))
     lake = Path(settings.lake)
     option = "" if lake == Path("data_lake") else f" --lake {lake}"
     arguments = f" ARGS='{option.strip()}'" if option else ""

@@ -73,7 +73,7 @@ def run(
         oracle=_oracle(store),
         seconds=time.perf_counter() - started,
     )
-    show(outcome.result, screen)
+    show(outcome.result, screen if screen.is_terminal else Console(stderr=True, width=150))
     if report is not None:
         outcome.report(report, assembled.labels)
         screen.print(f"report {report.resolve().as_uri()}", highlight=False, soft_wrap=True)

@@ -18,27 +18,24 @@ REREAD_DAYS = 7
 are filled as their future becomes known. A week is the longest window a provider here revises by rule (Coin Metrics)."""
 
 
-def jobs(parts: Partitions) -> list[Any]:
+def jobs() -> list[Any]:
     """The four jobs, each over assets that share a partitioning."""
     return [
         dg.define_asset_job(
             "ingest",
             selection=TABLES,
-            partitions_def=parts.daily,
             executor_def=IN_PROCESS,
             description="Raw tables, curated tables, features and labels of one or more days.",
         ),
         dg.define_asset_job(
             "train",
             selection=dg.AssetSelection.groups("models"),
-            partitions_def=parts.fold,
             executor_def=IN_PROCESS,
             description="Fit every model on one or more walk-forward folds.",
         ),
         dg.define_asset_job(
             "forecast",
             selection=dg.AssetSelection.groups("forecasts", "fusion"),
-            partitions_def=parts.fold,
             executor_def=IN_PROCESS,
             description="Forecast the test windows of one or more folds, and fuse the members.",
         ),

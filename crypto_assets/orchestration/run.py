@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -15,14 +14,17 @@ from crypto_assets.lake import Lake
 from crypto_assets.market.errors import CryptoAssetsError, LakeError
 
 INSTANCE_FILE = Path(__file__).parents[2] / "dagster.yaml"
+OWN_ERRORS = f"{CryptoAssetsError.__module__}."
+"""How Dagster's text of one of our own errors begins: it says all there is to say, without a stack."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+DAILY_LAYERS = ("raw", "curated", "features", "labels")
 Listener = Callable[[str, int], None]
 """Called with what is running and how many partitions of it have just been written."""
 
 
 @dataclass
 class Ran:
-    """Totals over the runs of one command."""
+    """Totals over the runs of one command; `partitions` counts days, not folds."""
 
     assets: set[str] = field(default_factory=set)
     partitions: set[tuple[str, str]] = field(default_factory=set)
@@ -43,8 +45,7 @@ def home_of(lake: Lake) -> Path:
 
 def instance_of(lake: Lake) -> dg.DagsterInstance:
     """The Dagster instance inside the lake."""
-    os.environ["DAGSTER_HOME"] = str(home_of(lake))
-    return dg.DagsterInstance.get()
+    return dg.DagsterInstance.from_config(str(home_of(lake)))
 
 
 def size(defs: dg.Definitions, job: str, partitions: int) -> int:
@@ -133,7 +134,7 @@ def _heard(event: dg.EventLogEntry, ran: Ran, listener: Listener) -> None:
     elif told.event_type_value == "ASSET_MATERIALIZATION" and told.asset_key is not None:
         name = told.asset_key.to_user_string()
         ran.assets.add(name)
-        if told.partition and _is_day(told.partition):
+        if told.partition and name.split("/")[0] in DAILY_LAYERS:
             ran.partitions.add((name, told.partition))
         listener(name, 1)
     elif told.event_type_value == "ASSET_CHECK_EVALUATION":
@@ -143,14 +144,6 @@ def _heard(event: dg.EventLogEntry, ran: Ran, listener: Listener) -> None:
             ran.failed_checks.append(
                 f"{verdict.asset_key.to_user_string()} {verdict.check_name}: {reason.value if reason else ''}"
             )
-
-
-def _is_day(key: str) -> bool:
-    try:
-        date.fromisoformat(key)
-    except ValueError:
-        return False
-    return True
 
 
 def _cause(result: dg.ExecuteInProcessResult, ran: Ran) -> Exception:
@@ -164,6 +157,8 @@ def _cause(result: dg.ExecuteInProcessResult, ran: Ran) -> Exception:
             if error is not None and error.cls_name == "DagsterAssetCheckFailedError" and ran.failed_checks:
                 return LakeError(f"{name}: a check failed and blocks what is downstream: {'; '.join(ran.failed_checks)}")
             text = error.message.strip() if error is not None else "failed"
-            stack = "" if error is None or "crypto_assets.market.errors" in str(error.cls_name) else "".join(error.stack[-3:])
+            if text.startswith(OWN_ERRORS):
+                return LakeError(f"{name} failed: {text.split(': ', 1)[1]}")
+            stack = "" if error is None else "".join(error.stack[-3:])
             return LakeError(f"{name} failed: {text}\n{stack}".rstrip())
     return CryptoAssetsError("the run failed without a failing step: see the run in the Dagster UI")
