@@ -29,7 +29,10 @@ from crypto_assets.models.checkpoint import Checkpoint
 from crypto_assets.models.tracking import Recorder
 
 LATER_SHARE = 0.25
-"""Share of the history that rounds and slopes are read off; validation alone holds too few independent days."""
+"""Share of the history that rounds and slopes of directions are read off: validation alone holds too few independent days
+for so small a signal. For the variance it does."""
+LEAF_SHARE = 0.025
+"""Least share of the rows in a leaf, a month of all coins in three years: smaller ones learn the date off slow columns."""
 PURGE_HOURS = 24
 CEILING = 1.0
 """Most the logits are believed: the rounds were chosen on the rows that the slope is fitted on."""
@@ -55,13 +58,14 @@ class LightGbm:
         """Grow the trees. Boosters are kept as text in uint8 tensors; an empty one says the base rate was not beaten."""
         rows = _rows.Rows.of(panel, fold)
         kept, dropped = _rows.usable_columns(panel, rows)
-        growth = _Growth(kept, _parameters(len(rows), seed), ROUNDS[preset], recorder)
+        growth = _Growth(kept, _parameters(seed), ROUNDS[preset], recorder)
         data = _dataset(panel, rows, kept, growth.parameters)
         tensors = {"kept": kept, **_fit_direction(data, panel, rows, growth)}
         tensors |= {f"har_x_{k}": v for k, v in _fit_variance(data, panel, rows, growth).items()}
         config = {
-            **_parameters(len(rows), 0),
+            **_parameters(0),
             "later_share": LATER_SHARE,
+            "leaf_share": LEAF_SHARE,
             "patience": PATIENCE,
             "rounds_at_most": ROUNDS[preset],
         }
@@ -82,11 +86,10 @@ class LightGbm:
         return forecast
 
 
-def _parameters(rows: int, seed: int) -> dict[str, Any]:
+def _parameters(seed: int) -> dict[str, Any]:
     return {
         "learning_rate": 0.03,
         "num_leaves": 15,
-        "min_data_in_leaf": int(np.clip(rows // 400, 40, 1000)),
         "feature_fraction": 0.3,
         "bagging_fraction": 0.5,
         "bagging_freq": 1,
@@ -94,6 +97,7 @@ def _parameters(rows: int, seed: int) -> dict[str, Any]:
         "cat_smooth": 50.0,
         "cat_l2": 50.0,
         "max_bin": 63,
+        "feature_pre_filter": False,
         "boost_from_average": False,
         "deterministic": True,
         "force_col_wise": True,
@@ -132,7 +136,9 @@ class _Parts:
     def of(cls, rows: _rows.Rows, known_R: np.ndarray, target: str) -> _Parts:
         """Rows whose label is known; the hours kept move on by one a day, so that every hour of the day is met."""
         first, last = rows.t[0], rows.t[-1] + 1
-        start = min(int(last - LATER_SHARE * (last - first)), int(rows.t[rows.valid.start]))
+        start = int(rows.t[rows.valid.start])
+        if target != RESIDUAL:
+            start = min(int(last - LATER_SHARE * (last - first)), start)
         every = min(EVERY_HOURS[target], max(1, len(rows) // ENOUGH_ROWS))
         kept = known_R & ((rows.t + rows.t // 24) % every == 0)
         early, late = kept & (rows.t < start - PURGE_HOURS), known_R & (rows.t >= start)
@@ -181,12 +187,17 @@ class _Growth:
     def judged(self, data: lgb.Dataset, y_R: np.ndarray, base: float, parts: _Parts, what: str) -> tuple[lgb.Booster, int]:
         """Trees on the early part, and the number of rounds at which the later part stopped gaining; 0 where it has no row."""
         if not len(parts.early) or not len(parts.late):
-            return lgb.Booster(self._objective(what), _part(data, np.arange(1), np.zeros(len(y_R)), base)), 0
+            return lgb.Booster(self._objective(what, 1), _part(data, np.arange(1), np.zeros(len(y_R)), base)), 0
         early, late = (_part(data, part, y_R, base) for part in (parts.early, parts.late))
         curve: dict[str, Any] = {}
         callbacks: list[Any] = [lgb.early_stopping(PATIENCE, verbose=False), lgb.record_evaluation(curve)]
         booster = lgb.train(
-            self._objective(what), early, self.most, valid_sets=[late], valid_names=["later"], callbacks=callbacks
+            self._objective(what, len(parts.early)),
+            early,
+            self.most,
+            valid_sets=[late],
+            valid_names=["later"],
+            callbacks=callbacks,
         )
         for step, value in enumerate(next(iter(curve["later"].values()))):
             self.recorder.curve(f"loss_{what}", step, value)
@@ -196,13 +207,14 @@ class _Growth:
         """Trees on the whole fit, `rounds` of them, as text in bytes; none for 0."""
         if rounds <= 0:
             return np.zeros(0, dtype=np.uint8)
-        booster = lgb.train(self._objective(what), _part(data, parts.everything, y_R, base), rounds)
+        booster = lgb.train(self._objective(what, len(parts.everything)), _part(data, parts.everything, y_R, base), rounds)
         return np.frombuffer(booster.model_to_string().encode(), dtype=np.uint8).copy()
 
-    def _objective(self, what: str) -> dict[str, Any]:
+    def _objective(self, what: str, rows: int) -> dict[str, Any]:
+        chosen = self.parameters | {"min_data_in_leaf": max(20, int(LEAF_SHARE * rows))}
         if what == RESIDUAL:
-            return self.parameters | {"objective": "regression", "metric": "l2", "learning_rate": RESIDUAL_RATE}
-        return self.parameters | {"objective": "binary", "metric": "binary_logloss"}
+            return chosen | {"objective": "regression", "metric": "l2", "learning_rate": RESIDUAL_RATE}
+        return chosen | {"objective": "binary", "metric": "binary_logloss"}
 
 
 def _part(data: lgb.Dataset, part: np.ndarray, y_R: np.ndarray, base: float) -> lgb.Dataset:
