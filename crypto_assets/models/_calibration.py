@@ -37,29 +37,31 @@ def base_rate(y_RK: np.ndarray) -> np.ndarray:
     return (ones + 0.5) / (known.sum(axis=0) + 1.0)
 
 
-def shrinkage(z: np.ndarray, base: float, y: np.ndarray, block: np.ndarray) -> float:
+def shrinkage(z: np.ndarray, base: float | np.ndarray, y: np.ndarray, block: np.ndarray) -> float:
     """Slope s in [0, 1.25] of `base + s (z - base)`, fitted on validation rows; 0 means the base rate.
 
-    `z` logits, `base` the training base rate's logit, `y` binary or NaN, `block` integers: rows of one block are dependent.
+    `z` logits; `base` the training base rate's logit, or one logit a row to start from; `y` binary or NaN; `block` integers:
+    rows of one block are dependent.
     The maximum-likelihood slope s, clipped, is shrunk by its evidence, s max(0, 1 - 1/t^2), with t = s / se and se clustered
     by block: the posterior mean under a normal prior whose variance is estimated from the same slope (empirical Bayes;
     Efron & Morris 1973). The loss is convex in s, so no validation loss is above the base rate's.
     Temperature scaling: Guo et al., On Calibration of Modern Neural Networks (2017).
     """
     known = np.isfinite(y)
-    d, y = (z[known] - base).astype(np.float64), y[known].astype(np.float64)
+    start = np.broadcast_to(base, z.shape)[known]
+    d, y = (z[known] - start).astype(np.float64), y[known].astype(np.float64)
     if not known.any() or not np.any(d):
         return 0.0
-    slope, curvature = _slope(d, base, y)
+    slope, curvature = _slope(d, start, y)
     if slope <= 0 or curvature <= 0:
         return 0.0
-    score = np.bincount(np.unique(block[known], return_inverse=True)[1], weights=d * (y - sigmoid(base + slope * d)))
+    score = np.bincount(np.unique(block[known], return_inverse=True)[1], weights=d * (y - sigmoid(start + slope * d)))
     blocks = len(score)
     variance = np.sum(score**2) * blocks / max(blocks - 1, 1) / curvature**2
     return float(min(slope, CEILING) * max(0.0, 1 - variance / slope**2))
 
 
-def _slope(d: np.ndarray, base: float, y: np.ndarray) -> tuple[float, float]:
+def _slope(d: np.ndarray, base: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """Newton's maximum-likelihood slope (kept within [-4, 4]) and the curvature there."""
     slope, curvature = 0.0, 0.0
     for _ in range(50):

@@ -29,16 +29,16 @@ from crypto_assets.models.training.net import NetModel
 class Config:
     """Size and regularisation. Two layers of 84 bars see a week: 2 x 83 bars back."""
 
-    width: int = 64
+    width: int = 32
     layers: int = 2
-    heads: int = 4
+    heads: int = 2
     window: int = 84
-    hidden: int = 128
-    dropout: float = 0.2
-    feature_dropout: float = 0.1
+    hidden: int = 64
+    dropout: float = 0.3
+    feature_dropout: float = 0.3
     coin_dropout: float = 0.1
     """How often a chunk is read as of an unknown coin; so that one can be."""
-    lags: int = 24
+    lags: int = 4
     """The coin's own last returns among the inputs."""
     indicators: bool = False
     """One input for each distinct pattern of missing values."""
@@ -154,23 +154,23 @@ class Module(Net):
 
     def forward(self, batch: Batch) -> Heads:
         """Answers at every bar. Bars that are not listed are read by nobody; their own answers mean nothing."""
-        x_BLF, h_BLD, turn, mask = self.enter(batch)
+        h_BLD, turn, mask = self.enter(batch)
         for block in self.blocks:
             if self.config.recompute and self.training:
                 h_BLD = checkpoint(block, h_BLD, turn, mask, use_reentrant=False)
             else:
                 h_BLD = block(h_BLD, turn, mask)
         length = batch.x_BLF.shape[1]
-        return self.readout(self.dropout(self.norm(h_BLD[:, -length:])), x_BLF)
+        return self.readout(self.dropout(self.norm(h_BLD[:, -length:])), batch.x_BLF)
 
-    def enter(self, batch: Batch) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], Tensor]:
-        """Inputs as they are read, the embedded bars padded in front to whole blocks, rotations, mask."""
+    def enter(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+        """The embedded bars, padded in front to whole blocks; rotations; mask."""
         x_BLF, coin_B = self.forget(batch)
         h_BLD = self.embed(x_BLF) + self.coin(coin_B)[:, None]
         pad = -x_BLF.shape[1] % self.config.window
         h_BLD = functional.pad(h_BLD, (0, 0, pad, 0))
         mask = band_mask(functional.pad(batch.listed_BL, (pad, 0)), self.config.window)
-        return x_BLF, h_BLD, rotations(h_BLD.shape[1], self.config.width // self.config.heads, h_BLD.device), mask
+        return h_BLD, rotations(h_BLD.shape[1], self.config.width // self.config.heads, h_BLD.device), mask
 
     def forget(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """In training, a share of the inputs goes missing for a whole chunk, and now and then the coin's name."""
@@ -184,7 +184,7 @@ class Module(Net):
     def attention(self, batch: Batch) -> Tensor:
         """Where each bar looks: weights `[layer, B, H, L, W]` over the W bars that end with itself, the nearest last."""
         self.eval()
-        _, h_BLD, turn, mask = self.enter(batch)
+        h_BLD, turn, mask = self.enter(batch)
         seen = []
         for block in self.blocks:
             assert isinstance(block, Block)

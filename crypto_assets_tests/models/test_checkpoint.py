@@ -65,7 +65,7 @@ def test_a_tampered_checkpoint_is_refused(fitted, tmp_path, what):
         path.write_bytes(save(tensors))
     else:
         path = folder / "config.json"
-        path.write_text(path.read_text().replace('"dropout": 0.2', '"dropout": 0.3'))
+        path.write_text(path.read_text().replace('"lags": 4', '"lags": 5'))
     with pytest.raises(CheckpointError, match="hashes to"):
         Checkpoint.load(folder)
 

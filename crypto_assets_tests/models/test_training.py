@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 
 from crypto_assets.models.tracking import Silent
-from crypto_assets.models.training import engine
-from crypto_assets.models.training.calibration import mean_slope, mean_square
+from crypto_assets.models.training import engine, linear
+from crypto_assets.models.training.calibration import mean_slope, mean_square, trust
 from crypto_assets.models.training.device import DevicePanel, chunk_starts
 from crypto_assets.models.training.ema import Ema
-from crypto_assets.models.training.heads import Targets, Weights, counts, losses
+from crypto_assets.models.training.heads import Targets, Weights, base_logits, counts, losses
 from crypto_assets.models.training.inputs import Inputs, lagged, trailing_log_variance
 from crypto_assets.models.training.schedule import warmup_cosine
 from crypto_assets.models.transformer import MODEL, Config, Module
@@ -59,7 +60,8 @@ def test_a_fit_reports_parameters_curves_and_progress():
     assert memory.seen["training.lr"] == Config.debug().training.lr
     curves = {"train_loss", *(f"valid_log_loss_{t}" for t in ("1h", "4h", "24h", "24h_relative"))}
     assert set(memory.curves) == curves
-    assert len(memory.curves["train_loss"]) == len(seen)
+    assert len(memory.curves["train_loss"]) == len(seen) - 1
+    assert seen[0].step == 0
     assert checkpoint.config["step"] == max(p.step for p in seen if p.best)
 
 
@@ -187,6 +189,41 @@ def _cut(panel, hours):
     )
 
 
+def test_the_linear_path_is_the_ridge_solution():
+    data, inputs = device_panel()
+    module = Module(Config.debug(), inputs.width, 3)
+    module.readout.base_4.copy_(base_logits(data.direction_NT4[:, :600]))
+    penalties = linear.start(module, data, (0, 600), (624, 800))
+    x = data.x_NTF[:, :600].flatten(0, 1).double().numpy()
+    y = data.log_rv_NT[:, :600].flatten().double().numpy()
+    oracle = Ridge(alpha=float(penalties[7]), solver="cholesky").fit(x, y)
+    np.testing.assert_allclose(module.readout.wide.weight[10].numpy(), oracle.coef_, atol=1e-5)
+    assert module.readout.deep.bias[10].item() == pytest.approx(oracle.intercept_, abs=1e-5)
+    rate = torch.sigmoid(module.readout.base_4[0]).item()
+    up = data.direction_NT4[:, :600, 0].flatten().double().numpy()
+    oracle = Ridge(alpha=float(penalties[0]), solver="cholesky").fit(x, (up - rate) / (rate * (1 - rate)))
+    np.testing.assert_allclose(module.readout.wide.weight[0].numpy(), oracle.coef_, atol=1e-5)
+    before = module.readout.deep.bias.clone()
+    linear.refit(module, data, (0, 800), penalties)
+    assert torch.equal(module.readout.deep.bias, before)
+    oracle = Ridge(alpha=float(penalties[7])).fit(data.x_NTF[:, :800].flatten(0, 1), data.log_rv_NT[:, :800].flatten())
+    np.testing.assert_allclose(module.readout.wide.weight[10].numpy(), oracle.coef_, atol=1e-5)
+
+
+def test_depth_is_trusted_for_what_it_adds_and_not_for_noise():
+    g = np.random.default_rng(0)
+    base, path = np.zeros(4), 0.3 * g.normal(size=(3, 2400, 4))
+    added = 0.4 * g.normal(size=path.shape)
+    up = (g.random(path.shape) < 1 / (1 + np.exp(-path - added))).astype(float)
+    depth, slope = trust(path + added, path, up, base)
+    assert (depth > 0.8).all()
+    assert (np.abs(slope - 1) < 0.2).all()
+    depth, slope = trust(path + g.permuted(added, axis=1), path, up, base)
+    assert (depth < 0.2).all()
+    assert (np.abs(slope - 1) < 0.3).all()
+    assert (trust(path, path, np.full_like(up, np.nan), base)[1] == 0).all()
+
+
 def test_schedule_rises_once_then_falls():
     factors = [warmup_cosine(s, 100) for s in range(100)]
     peak = int(np.argmax(factors))
@@ -200,7 +237,7 @@ def test_ema_of_constant_weights_is_those_weights_from_the_first_step():
     module = torch.nn.Linear(3, 2)
     ema = Ema(module, halflife=10)
     for _ in range(3):
-        ema.update(module)
+        ema.update()
         for name, value in ema.weights().items():
             torch.testing.assert_close(value, module.state_dict()[name])
 
@@ -230,4 +267,4 @@ def test_stops_early_and_keeps_the_best_weights():
     best = min(seen, key=lambda p: p.valid_log_loss)
     assert checkpoint.config["step"] == best.step
     assert len(seen) < 20
-    assert seen[-1].step - best.step == 2 * seen[0].step
+    assert seen[-1].step - best.step == 2 * seen[1].step

@@ -109,7 +109,7 @@ def test_attention_is_readable_and_is_what_the_model_uses():
             else:
                 assert (weights[:, ~listed[:, t - back], :, t, W - 1 - back] == 0).all()
     block = module.blocks[0]
-    _, h, turn, mask = module.enter(batch)
+    h, turn, mask = module.enter(batch)
     v = block.attention.qkv(block.norm_read(h)).unflatten(-1, (3, config.heads, -1))[:, -50:, 2]
     padded = torch.nn.functional.pad(v, (0, 0, 0, 0, W - 1, 0)).unfold(1, W, 1)
     read = torch.einsum("bhlw,blhkw->blhk", weights[0], padded).flatten(2)

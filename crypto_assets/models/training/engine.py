@@ -17,7 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from crypto_assets.dataset.panel import TARGETS
+from crypto_assets.models._calibration import log_loss
 from crypto_assets.models.tracking import Recorder
+from crypto_assets.models.training import linear
+from crypto_assets.models.training.calibration import issued, trust
 from crypto_assets.models.training.device import DevicePanel, chunk_starts
 from crypto_assets.models.training.ema import Ema
 from crypto_assets.models.training.heads import Heads, Net, Weights, base_logits, counts, losses, total
@@ -33,18 +36,18 @@ class Training:
 
     chunk: int = 336
     batch: int = 16
-    passes: float = 8.0
-    """Times every bar is seen, between `min_steps` and `max_steps`."""
-    min_steps: int = 150
+    passes: float = 6.0
+    """Times every bar is seen, between `min_steps` and `max_steps`. Few: on weeks of history more passes only memorise."""
+    min_steps: int = 10
     max_steps: int = 2000
     evaluations: int = 10
     """Looks at the validation slice in a full run."""
-    patience: int = 3
+    patience: int = 4
     lr: float = 2e-3
     weight_decay: float = 0.1
     warmup: float = 0.1
     clip: float = 1.0
-    ema_share: float = 0.05
+    ema_share: float = 0.1
     """Half-life of the weight average as a share of the run."""
     accumulate: int = 1
     amsgrad: bool = False
@@ -65,9 +68,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The best averaged weights, when they were reached, and what was seen on the way."""
+    """The best averaged weights, the penalties of the linear path, when they were reached, and what was seen on the way."""
 
     weights: dict[str, Tensor]
+    penalties: Tensor
     step: int
     steps: int
     history: tuple[Progress, ...]
@@ -84,31 +88,37 @@ def train(
     recorder: Recorder,
     progress: Callable[[Progress], None] | None = None,
 ) -> Fitted:
-    """Fit `module` on the bars of `train_rows`, stop on those of `valid_rows`; the module ends with the best weights."""
+    """Fit `module` on the bars of `train_rows`, stop on those of `valid_rows`; the module ends with the best weights.
+
+    Step 0, the linear path alone, is a candidate like any other: where data are short, depth often earns nothing.
+    """
     generator = torch.Generator().manual_seed(seed)
     module.readout.base_4.copy_(base_logits(data.direction_NT4[:, slice(*train_rows)]))
+    penalties = linear.start(module, data, train_rows, valid_rows)
     batches = _batches(data, train_rows, training, generator)
     steps = planned_steps(data, train_rows, training)
     every = max(1, steps // training.evaluations)
     optimizer = adamw(module, training)
     ema = Ema(module, max(1.0, training.ema_share * steps))
-    best, best_score, best_step = ema.weights(), math.inf, 0
+    best, best_score, best_step = ema.weights(), math.inf, -1
     history: list[Progress] = []
     running: list[Tensor] = []
-    for step in range(1, steps + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = training.lr * warmup_cosine(step - 1, steps, training.warmup)
-        running.append(_step(module, optimizer, data, next(batches), train_rows, training))
-        ema.update(module)
+    for step in range(steps + 1):
+        if step:
+            for group in optimizer.param_groups:
+                group["lr"] = training.lr * warmup_cosine(step - 1, steps, training.warmup)
+            running.append(_step(module, optimizer, data, next(batches), train_rows, training))
+            ema.update()
         if step % every and step != steps:
             continue
         average = ema.weights()
         valid = validate(module, average, data, valid_rows, training)
         score = stopping_score(valid, training.weights)
-        better = score < best_score or best_step == 0 or (math.isnan(score) and math.isinf(best_score))
+        better = best_step < 0 or score < best_score or math.isnan(score)
         if better:
-            best, best_score, best_step = average, score if not math.isnan(score) else math.inf, step
-        history.append(Progress(step, steps, float(torch.stack(running).mean()), score, better))
+            best, best_score, best_step = average, score, step
+        loss = float(torch.stack(running).mean()) if running else math.nan
+        history.append(Progress(step, steps, loss, score, better))
         running = []
         _record(recorder, history[-1], valid)
         if progress:
@@ -116,7 +126,7 @@ def train(
         if step - best_step >= training.patience * every:
             break
     module.load_state_dict(best)
-    return Fitted(best, best_step, steps, tuple(history))
+    return Fitted(best, penalties, best_step, steps, tuple(history))
 
 
 def planned_steps(data: DevicePanel, rows: tuple[int, int], training: Training) -> int:
@@ -199,16 +209,21 @@ def answers(module: Net, data: DevicePanel, rows: tuple[int, int], precision: st
 def validate(
     module: Net, weights: dict[str, Tensor], data: DevicePanel, rows: tuple[int, int], training: Training
 ) -> dict[str, float]:
-    """Log-loss of each direction target over `rows` under `weights`, NaN where it has no label."""
+    """Log-loss of each direction target over `rows` under `weights`, NaN where it has no label.
+
+    Of the forecast as it would be issued, shrunk by its own evidence: a head that has begun to memorise is worth the base
+    rate, not less, and does not stop the others.
+    """
     own = {k: v.clone() for k, v in module.state_dict().items()}
     module.load_state_dict(weights)
     heads = answers(module, data, rows, training.precision)
     module.load_state_dict(own)
-    truth_NT4 = data.direction_NT4[:, slice(*rows)]
-    loss = nn.functional.binary_cross_entropy_with_logits(heads.logits_BL4, truth_NT4.nan_to_num(), reduction="none").double()
-    known = torch.isfinite(truth_NT4)
-    mean_4 = torch.where(known, loss, 0.0).sum(dim=(0, 1)) / known.sum(dim=(0, 1))
-    return dict(zip(TARGETS, mean_4.tolist(), strict=True))
+    logits, linear_path, ups, base_4 = (
+        a.double().cpu().numpy()
+        for a in (heads.logits_BL4, heads.linear_BL4, data.direction_NT4[:, slice(*rows)], module.readout.base_4)
+    )
+    z = issued(logits, linear_path, base_4, *trust(logits, linear_path, ups, base_4))
+    return {name: log_loss(z[..., k], ups[..., k]) for k, name in enumerate(TARGETS)}
 
 
 def autocast(device: torch.device, precision: str) -> Any:
@@ -248,7 +263,8 @@ def stopping_score(valid: dict[str, float], weights: Weights) -> float:
 
 
 def _record(recorder: Recorder, at: Progress, valid: dict[str, float]) -> None:
-    recorder.curve("train_loss", at.step, at.train_loss)
+    if at.step:
+        recorder.curve("train_loss", at.step, at.train_loss)
     for name, value in valid.items():
         if not math.isnan(value):
             recorder.curve(f"valid_log_loss_{name}", at.step, value)

@@ -24,13 +24,8 @@ class Heads(NamedTuple):
     mean_BL3: Tensor
     log_var_BL3: Tensor
     log_rv_BL: Tensor
-
-    @classmethod
-    def split(cls, out_BLO: Tensor) -> Heads:
-        """From the eleven numbers of a last linear layer."""
-        out = out_BLO.float()
-        log_var = LOG_VAR_BOUND * torch.tanh(out[..., 7:10] / LOG_VAR_BOUND)
-        return cls(out[..., :4], out[..., 4:7], log_var, out[..., 10])
+    linear_BL4: Tensor
+    """The logits without depth."""
 
 
 OUT = 11
@@ -49,9 +44,9 @@ class Targets(NamedTuple):
 class Weights:
     """Weight of each task in the loss. A 24 h label overlaps its 23 neighbours, so it counts for less."""
 
-    direction: tuple[float, float, float, float] = (1.0, 0.5, 0.25, 0.25)
+    direction: tuple[float, float, float, float] = (1.0, 0.5, 0.1, 0.2)
     returns: tuple[float, float, float] = (0.05, 0.025, 0.0125)
-    log_rv: float = 0.1
+    log_rv: float = 0.3
 
 
 def losses(heads: Heads, targets: Targets) -> tuple[Tensor, Tensor]:
@@ -87,8 +82,8 @@ def total(sums_8: Tensor, counts_8: Tensor, weights: Weights) -> Tensor:
 class Readout(nn.Module):
     """The last layer of every net: linear in the hidden state, plus linear in the inputs, around the training base rates.
 
-    The direct path (wide and deep, Cheng et al. 2016) makes a regression the floor from which depth must earn its keep. Both
-    start at zero: an untrained net answers the base rate and the volatility baseline.
+    The direct path (wide and deep, Cheng et al. 2016) makes a regression the floor from which depth must earn its keep; it is
+    solved, not trained (`linear`). Both start at zero: a fresh net answers the base rate and the volatility baseline.
     """
 
     base_4: Tensor
@@ -100,11 +95,14 @@ class Readout(nn.Module):
         self.register_buffer("base_4", torch.zeros(4))
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
+        self.wide.requires_grad_(False)
 
     def forward(self, h_BLD: Tensor, x_BLF: Tensor) -> Heads:
         """Answers at every bar."""
-        heads = Heads.split(self.deep(h_BLD) + self.wide(x_BLF))
-        return heads._replace(logits_BL4=heads.logits_BL4 + self.base_4)
+        wide = self.wide(x_BLF).float()
+        out = self.deep(h_BLD).float() + wide
+        log_var = LOG_VAR_BOUND * torch.tanh(out[..., 7:10] / LOG_VAR_BOUND)
+        return Heads(out[..., :4] + self.base_4, out[..., 4:7], log_var, out[..., 10], wide[..., :4] + self.base_4)
 
 
 class Net(nn.Module):

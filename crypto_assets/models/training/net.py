@@ -21,6 +21,7 @@ from crypto_assets.market.time import HORIZONS, Window
 from crypto_assets.models._base import OUTPUTS, Forecast
 from crypto_assets.models.checkpoint import Checkpoint
 from crypto_assets.models.tracking import Recorder
+from crypto_assets.models.training import linear
 from crypto_assets.models.training.calibration import Calibration
 from crypto_assets.models.training.device import DevicePanel
 from crypto_assets.models.training.engine import Progress, Training, answers, pick_device, reproducible, train
@@ -28,6 +29,7 @@ from crypto_assets.models.training.heads import Heads, Net, Weights
 from crypto_assets.models.training.inputs import Inputs, Prepared
 
 PRESETS = ("debug", "small", "full")
+YEAR = 365 * 24
 
 
 class NetModel:
@@ -59,8 +61,9 @@ class NetModel:
         threads: int | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> Checkpoint:
-        """Train on `fold.train`, stop and calibrate on `fold.valid`; `config` in place of the preset's.
+        """Train on `fold.train`, stop and calibrate on `fold.valid`, solve the linear path again over both.
 
+        `config` in place of the preset's.
         Raises SchemaError when the panel has no listed row to train or to validate on.
         """
         config = config or self.preset(preset)
@@ -81,7 +84,10 @@ class NetModel:
             recorder.params({"preset": preset, "seed": seed, "parameters": parameters, "inputs": inputs.width, **settings})
             fitted = train(module, data, learn, stop, config.training, seed=seed, recorder=recorder, progress=progress)
             base_4 = module.readout.base_4.double().cpu().numpy()
-            calibration = Calibration.fit(answers(module, data, stop), data.truth(stop), base_4, stop[0])
+            year = max(learn[0], stop[1] - YEAR), stop[1]
+            held_out = slice(stop[0] - year[0], stop[1] - year[0])
+            calibration = Calibration.fit(answers(module, data, year), data.truth(year), base_4, held_out)
+            linear.refit(module, data, (learn[0], stop[1]), fitted.penalties)
         tensors = {f"net.{k}": v.cpu().numpy() for k, v in module.state_dict().items()}
         tensors |= {f"inputs.{k}": v for k, v in inputs.tensors().items()}
         tensors |= {f"calibration.{k}": v for k, v in calibration.tensors().items()}
@@ -142,8 +148,8 @@ class NetModel:
 
 def decode(heads: Heads, c: Calibration, prepared: Prepared, listed_TN: np.ndarray, out: Forecast) -> Forecast:
     """Calibrated answers in the units of the forecast; NaN where the coin is not listed."""
-    logits, mean, log_var, log_rv = (h.double().cpu().numpy().swapaxes(0, 1) for h in heads)
-    p_TN4 = c.probabilities(logits)
+    logits, mean, log_var, log_rv, without_depth = (h.double().cpu().numpy().swapaxes(0, 1) for h in heads)
+    p_TN4 = c.probabilities(logits, without_depth)
     out.p_beats_median_TN[:] = np.where(listed_TN, p_TN4[..., 3], np.nan)
     out.realised_var_TN[:] = np.where(listed_TN, c.realised * np.exp(prepared.log_rv_TN + log_rv), np.nan)
     for h, hours in enumerate(HORIZONS.values()):
