@@ -151,7 +151,7 @@ def test_another_world_is_refused_on_this_lake(built):
 
 
 def test_a_rerun_of_one_day_leaves_the_others_alone(built):
-    """Bytes stay, but for what sums or recurs over history: that remembers where the history it was read with began, to 1e-6."""
+    """Bytes stay, but for what sums or recurs over history: that remembers where the history it read began, to 1e-6."""
     lake = Lake(built.lake)
     before = digests(built.lake)
     day = lake.days("features/matrix")[-2]
