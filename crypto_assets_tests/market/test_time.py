@@ -1,6 +1,7 @@
 """Windows are half open, aware and ordered."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ def test_chunks_tile_the_window(first, days, size):
     chunks = list(window.chunks(size))
     assert chunks[0].start == window.start
     assert chunks[-1].end == window.end
-    assert all(a.end == b.start for a, b in zip(chunks, chunks[1:], strict=False))
+    assert all(a.end == b.start for a, b in pairwise(chunks))
 
 
 @pytest.mark.parametrize(
