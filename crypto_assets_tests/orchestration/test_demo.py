@@ -8,6 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from crypto_assets.lake import Lake, catalog
+from crypto_assets.market.coins import DEFAULT_SYMBOLS
 from crypto_assets.market.time import Window
 from crypto_assets_tests.orchestration.conftest import DAYS, crypto_assets
 
@@ -134,7 +135,7 @@ def test_evaluate_makes_the_forecasts_the_assets_made(built, tmp_path):
         "debug",
     ]
     done = crypto_assets(
-        "evaluate", *arguments, "--symbols", ",".join(scored["symbols"]), "--lake", str(built.lake), "--json", str(out)
+        "evaluate", *arguments, "--symbols", ",".join(DEFAULT_SYMBOLS), "--lake", str(built.lake), "--json", str(out)
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(out.read_text())
