@@ -193,21 +193,24 @@ def test_the_linear_path_is_the_ridge_solution():
     data, inputs = device_panel()
     module = Module(Config.debug(), inputs.width, 3)
     module.readout.base_4.copy_(base_logits(data.direction_NT4[:, :600]))
-    penalties = linear.start(module, data, (0, 600), (624, 800))
+    shrinkage = linear.start(module, data, (0, 600), (624, 800))
+    penalties, share = shrinkage.penalty_K, shrinkage.share_K
+    assert ((share >= 0) & (share <= 1)).all()
+    assert share[0] > 0.5  # one planted feature leads the next return
     x = data.x_NTF[:, :600].flatten(0, 1).double().numpy()
     y = data.log_rv_NT[:, :600].flatten().double().numpy()
     oracle = Ridge(alpha=float(penalties[7]), solver="cholesky").fit(x, y)
-    np.testing.assert_allclose(module.readout.wide.weight[10].numpy(), oracle.coef_, atol=1e-5)
-    assert module.readout.deep.bias[10].item() == pytest.approx(oracle.intercept_, abs=1e-5)
+    np.testing.assert_allclose(module.readout.wide.weight[10].numpy(), share[7] * oracle.coef_, atol=1e-5)
+    assert module.readout.deep.bias[10].item() == pytest.approx(float(share[7]) * oracle.intercept_, abs=1e-5)
     rate = torch.sigmoid(module.readout.base_4[0]).item()
     up = data.direction_NT4[:, :600, 0].flatten().double().numpy()
     oracle = Ridge(alpha=float(penalties[0]), solver="cholesky").fit(x, (up - rate) / (rate * (1 - rate)))
-    np.testing.assert_allclose(module.readout.wide.weight[0].numpy(), oracle.coef_, atol=1e-5)
+    np.testing.assert_allclose(module.readout.wide.weight[0].numpy(), share[0] * oracle.coef_, atol=1e-5)
     before = module.readout.deep.bias.clone()
-    linear.refit(module, data, (0, 800), penalties)
+    linear.refit(module, data, (0, 800), shrinkage)
     assert torch.equal(module.readout.deep.bias, before)
     oracle = Ridge(alpha=float(penalties[7])).fit(data.x_NTF[:, :800].flatten(0, 1), data.log_rv_NT[:, :800].flatten())
-    np.testing.assert_allclose(module.readout.wide.weight[10].numpy(), oracle.coef_, atol=1e-5)
+    np.testing.assert_allclose(module.readout.wide.weight[10].numpy(), share[7] * oracle.coef_, atol=1e-5)
 
 
 def test_depth_is_trusted_for_what_it_adds_and_not_for_noise():
@@ -222,6 +225,8 @@ def test_depth_is_trusted_for_what_it_adds_and_not_for_noise():
     assert (depth < 0.2).all()
     assert (np.abs(slope - 1) < 0.3).all()
     assert (trust(path, path, np.full_like(up, np.nan), base)[1] == 0).all()
+    wrong = trust(-path, -path, up, base)[1]
+    assert (wrong < 0.2).all()
 
 
 def test_schedule_rises_once_then_falls():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crypto_assets.models._calibration import BLOCK_HOURS, shrinkage, sigmoid
+from crypto_assets.models._calibration import BLOCK_HOURS, CEILING, shrinkage, sigmoid
 from crypto_assets.models.training.heads import Heads, Targets
 
 VARIANCE_BOUND = 4.0
@@ -23,8 +23,9 @@ VARIANCE_BOUND = 4.0
 class Calibration:
     """`base_4` training base rates as logits; how far the issued logit goes from them.
 
-    `depth_4`: share of what the layers add to the linear path, 0 to 1. `slope_4`: of the distance from the base rate, 0 = the
-    base rate, 1 = as the net said. Both by their evidence on validation: weeks of it are few, and depth is quick to memorise.
+    `depth_4`: share of what the layers add to the linear path, 0 to 1, nothing until validation gives evidence of more, because
+    depth is quick to memorise. `slope_4`: of the distance from the base rate, 0 = the base rate, 1 = as the net said, which
+    stands until validation gives evidence against it, because the linear path has been shrunk by all later parts of training.
     `mean_slope_3` shrinks the mean of the return, `variance_3` scales its variance, `realised` the realised variance, whose
     logarithm is what was learned (the mean of a lognormal lies above the exponential of its log-mean).
     """
@@ -89,8 +90,16 @@ def trust(
         z, linear, up = (a[..., k].ravel() for a in (logits_NT4, linear_NT4, ups_NT4))
         block = hours // BLOCK_HOURS[k]
         depth[k] = min(1.0, shrinkage(z, linear, up, block))
-        slope[k] = shrinkage(linear + depth[k] * (z - linear), float(base_4[k]), up, block)
+        slope[k] = departure(linear + depth[k] * (z - linear), float(base_4[k]), up, block)
     return depth, slope
+
+
+def departure(z: np.ndarray, base: float, up: np.ndarray, block: np.ndarray) -> float:
+    """Slope in [0, 1.25] of `base + s (z - base)`; 1 but for what the evidence says against it. 0 without labels."""
+    if not np.isfinite(up).any():
+        return 0.0
+    d = z - base
+    return float(np.clip(1 + shrinkage(z + d, z, up, block) - shrinkage(z - d, z, up, block), 0.0, CEILING))
 
 
 def mean_slope(mean: np.ndarray, truth: np.ndarray) -> float:

@@ -24,6 +24,7 @@ from crypto_assets.models.training.calibration import issued, trust
 from crypto_assets.models.training.device import DevicePanel, chunk_starts
 from crypto_assets.models.training.ema import Ema
 from crypto_assets.models.training.heads import Heads, Net, Weights, base_logits, counts, losses, total
+from crypto_assets.models.training.linear import Shrinkage
 from crypto_assets.models.training.schedule import warmup_cosine
 
 PIECE = 672
@@ -68,10 +69,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The best averaged weights, the penalties of the linear path, when they were reached, and what was seen on the way."""
+    """The best averaged weights, how the linear path was shrunk, when they were reached, and what was seen on the way."""
 
     weights: dict[str, Tensor]
-    penalties: Tensor
+    linear: Shrinkage
     step: int
     steps: int
     history: tuple[Progress, ...]
@@ -94,7 +95,7 @@ def train(
     """
     generator = torch.Generator().manual_seed(seed)
     module.readout.base_4.copy_(base_logits(data.direction_NT4[:, slice(*train_rows)]))
-    penalties = linear.start(module, data, train_rows, valid_rows)
+    shrinkage = linear.start(module, data, train_rows, valid_rows)
     batches = _batches(data, train_rows, training, generator)
     steps = planned_steps(data, train_rows, training)
     every = max(1, steps // training.evaluations)
@@ -126,7 +127,7 @@ def train(
         if step - best_step >= training.patience * every:
             break
     module.load_state_dict(best)
-    return Fitted(best, penalties, best_step, steps, tuple(history))
+    return Fitted(best, shrinkage, best_step, steps, tuple(history))
 
 
 def planned_steps(data: DevicePanel, rows: tuple[int, int], training: Training) -> int:
@@ -244,10 +245,12 @@ def pick_device() -> torch.device:
 def reproducible(seed: int, threads: int | None = None) -> Iterator[None]:
     """Seed torch and fix its threads for a block, then put both back.
 
-    `threads` defaults to CRYPTO_ASSETS_THREADS, or 2: sums are the same bits only for the same number of threads.
+    `threads` defaults to CRYPTO_ASSETS_THREADS, or 1: at the width of the small preset a second thread wins a fifth on an idle
+    machine and loses a factor of four on a busy one, where it waits for its turn (benchmarks/dense_training.py). Sums are the
+    same bits only for the same number of threads.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or int(os.environ.get("CRYPTO_ASSETS_THREADS", "2")))
+    torch.set_num_threads(threads or int(os.environ.get("CRYPTO_ASSETS_THREADS", "1")))
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed)

@@ -10,6 +10,8 @@ Shapes: R rows (bars of all coins), F inputs, K = 8 tasks: four directions, thre
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -27,23 +29,37 @@ OUTPUTS = (0, 1, 2, 3, 4, 5, 6, 10)
 PURGE_HOURS = 24
 
 
-def start(module: Net, data: DevicePanel, train_rows: tuple[int, int], valid_rows: tuple[int, int]) -> Tensor:
-    """Set the linear path of the readout from `train_rows`; returns the penalty of each task, chosen out of sample."""
-    base_4 = module.readout.base_4
-    penalty_K = _choose(data, train_rows, valid_rows, base_4)
-    weights_FK = _solve(*_moments(data, train_rows, base_4), penalty_K)
+class Shrinkage(NamedTuple):
+    """Of each task: the ridge penalty in rows, and the share of the solution that later data confirmed, 0 to 1."""
+
+    penalty_K: Tensor
+    share_K: Tensor
+
+
+def start(module: Net, data: DevicePanel, train_rows: tuple[int, int], valid_rows: tuple[int, int]) -> Shrinkage:
+    """Set the linear path of the readout from `train_rows`; returns how it was shrunk, which was chosen out of sample."""
+    shrinkage = _choose(data, train_rows, valid_rows, module.readout.base_4)
+    intercept_K = refit(module, data, train_rows, shrinkage)
+    with torch.no_grad():
+        module.readout.deep.bias[list(OUTPUTS)] = intercept_K
+    return shrinkage
+
+
+def refit(module: Net, data: DevicePanel, rows: tuple[int, int], shrinkage: Shrinkage) -> Tensor:
+    """Solve the linear path over `rows`, depth and intercepts as they are; returns the intercepts it would like."""
+    weights_FK = _solve(*_moments(data, rows, module.readout.base_4), shrinkage.penalty_K) * shrinkage.share_K
     with torch.no_grad():
         module.readout.wide.weight[list(OUTPUTS)] = weights_FK[:-1].T.float()
-        module.readout.deep.bias[list(OUTPUTS)] = weights_FK[-1].float()
-    return penalty_K
+    return weights_FK[-1].float()
 
 
-def _choose(data: DevicePanel, train_rows: tuple[int, int], valid_rows: tuple[int, int], base_4: Tensor) -> Tensor:
-    """The penalty of least squared error on the later parts, each from what lies a purge before it, task by task."""
+def _choose(data: DevicePanel, train_rows: tuple[int, int], valid_rows: tuple[int, int], base_4: Tensor) -> Shrinkage:
+    """Penalty and share of least squared error on the later parts, each part from what lies a purge before it."""
     begin, end = train_rows
     edges = [begin + int((end - begin) * (FIRST_SHARE + (1 - FIRST_SHARE) * i / PARTS)) for i in range(PARTS)]
     parts = [*zip(edges, [*edges[1:], end], strict=True), valid_rows]
-    loss_PK = torch.zeros(len(PENALTIES), len(OUTPUTS), dtype=torch.float64, device=base_4.device)
+    power_PK = torch.zeros(len(PENALTIES), len(OUTPUTS), dtype=torch.float64, device=base_4.device)
+    hit_PK = torch.zeros_like(power_PK)
     (gram_FF, moment_FK), done = _moments(data, (begin, begin), base_4), begin
     for first, last in parts:
         until = max(done, min(first - PURGE_HOURS, end))
@@ -52,15 +68,11 @@ def _choose(data: DevicePanel, train_rows: tuple[int, int], valid_rows: tuple[in
         check_FF, check_FK = _moments(data, (first, last), base_4)
         for p, penalty in enumerate(PENALTIES):
             w_FK = _solve(gram_FF, moment_FK, torch.full((len(OUTPUTS),), penalty))
-            loss_PK[p] += (w_FK * (check_FF @ w_FK)).sum(dim=0) - 2 * (w_FK * check_FK).sum(dim=0)
-    return torch.tensor(PENALTIES)[loss_PK.argmin(dim=0).cpu()]
-
-
-def refit(module: Net, data: DevicePanel, rows: tuple[int, int], penalty_K: Tensor) -> None:
-    """Solve the linear path again over more rows, depth and intercepts as they are."""
-    weights_FK = _solve(*_moments(data, rows, module.readout.base_4), penalty_K)
-    with torch.no_grad():
-        module.readout.wide.weight[list(OUTPUTS)] = weights_FK[:-1].T.float()
+            power_PK[p] += (w_FK * (check_FF @ w_FK)).sum(dim=0)
+            hit_PK[p] += (w_FK * check_FK).sum(dim=0)
+    share_PK = (hit_PK / power_PK.clamp(min=1e-12)).clamp(0, 1)
+    best_K = (share_PK**2 * power_PK - 2 * share_PK * hit_PK).argmin(dim=0)
+    return Shrinkage(torch.tensor(PENALTIES)[best_K.cpu()], share_PK[best_K, torch.arange(len(OUTPUTS), device=best_K.device)])
 
 
 def _solve(gram_FF: Tensor, moment_FK: Tensor, penalty_K: Tensor) -> Tensor:

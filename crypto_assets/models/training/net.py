@@ -87,7 +87,7 @@ class NetModel:
             year = max(learn[0], stop[1] - YEAR), stop[1]
             held_out = slice(stop[0] - year[0], stop[1] - year[0])
             calibration = Calibration.fit(answers(module, data, year), data.truth(year), base_4, held_out)
-            linear.refit(module, data, (learn[0], stop[1]), fitted.penalties)
+            linear.refit(module, data, (learn[0], stop[1]), fitted.linear)
         tensors = {f"net.{k}": v.cpu().numpy() for k, v in module.state_dict().items()}
         tensors |= {f"inputs.{k}": v for k, v in inputs.tensors().items()}
         tensors |= {f"calibration.{k}": v for k, v in calibration.tensors().items()}
