@@ -51,7 +51,25 @@ class Settings(BaseSettings):
     """Tracking store; by default a SQLite file inside the lake (`.mlflow`)."""
     contact: str = "crypto_assets (https://example.invalid/contact)"
     """User-Agent: some providers require a way to reach you."""
+    redis_url: SecretStr | None = None
+    """Redis for the hot store, for example redis://127.0.0.1:6379/0; an embedded store inside the lake when unset."""
+    # Keys of providers; every one is optional, a source without its key stays empty and says so.
     coinmetrics_key: SecretStr | None = None
+    coingecko_key: SecretStr | None = None
+    coindesk_key: SecretStr | None = None
+    etherscan_key: SecretStr | None = None
+    santiment_key: SecretStr | None = None
+    glassnode_key: SecretStr | None = None
+    sentora_key: SecretStr | None = None
+    bgeometrics_key: SecretStr | None = None
+    reddit_client_id: SecretStr | None = None
+    reddit_client_secret: SecretStr | None = None
+    x_bearer_token: SecretStr | None = None
+    newsapi_key: SecretStr | None = None
+    cryptopanic_key: SecretStr | None = None
+    eia_key: SecretStr | None = None
+    fred_key: SecretStr | None = None
+    github_token: SecretStr | None = None
 
     @field_validator("symbols", mode="after")
     @classmethod
@@ -79,6 +97,11 @@ class Settings(BaseSettings):
         """The coins."""
         return Universe.of(self.symbols)
 
+    def with_sandbox_keys(self) -> Settings:
+        """These settings with a key for every keyed provider that has none: the sandbox takes any."""
+        unset = {name: SecretStr("sandbox-key") for name in secret_fields() if getattr(self, name) is None}
+        return self.model_copy(update=unset)
+
     @property
     def first_day(self) -> date:
         """First daily partition."""
@@ -98,6 +121,11 @@ class Settings(BaseSettings):
     def tracking_uri(self) -> str:
         """MLflow tracking store."""
         return self.mlflow_uri or f"sqlite:///{self.lake.expanduser().resolve() / '.mlflow' / 'mlflow.db'}"
+
+
+def secret_fields() -> tuple[str, ...]:
+    """Names of the fields that hold a provider's key."""
+    return tuple(n for n, f in Settings.model_fields.items() if f.annotation == SecretStr | None and n != "redis_url")
 
 
 def today() -> date:

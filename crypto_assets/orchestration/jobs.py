@@ -11,7 +11,8 @@ import dagster as dg
 from crypto_assets.market.time import DAY
 from crypto_assets.orchestration.partitions import Partitions
 
-TABLES = dg.AssetSelection.groups("raw", "curated", "features", "labels")
+MORE = dg.AssetSelection.tag("tier", "more")
+TABLES = dg.AssetSelection.groups("raw", "curated", "features", "labels") - MORE
 IN_PROCESS = dg.in_process_executor
 REREAD_DAYS = 7
 """Each daily run covers the last week: what was not published yet, or was revised, is added as further versions, and labels
@@ -19,13 +20,19 @@ are filled as their future becomes known. A week is the longest window a provide
 
 
 def jobs() -> list[Any]:
-    """The four jobs, each over assets that share a partitioning."""
+    """The jobs, each over assets that share a partitioning."""
     return [
         dg.define_asset_job(
             "ingest",
             selection=TABLES,
             executor_def=IN_PROCESS,
             description="Raw tables, curated tables, features and labels of one or more days.",
+        ),
+        dg.define_asset_job(
+            "ingest_more",
+            selection=MORE,
+            executor_def=IN_PROCESS,
+            description="Every further raw table of one or more days; none of them is needed by the default graph.",
         ),
         dg.define_asset_job(
             "train",
@@ -49,16 +56,26 @@ def jobs() -> list[Any]:
 
 
 def daily_schedule(definitions: list[Any], parts: Partitions) -> list[Any]:
-    """UTC: 03:30 ingest the day that closed, 04:00 forecast the current fold, 04:30 score; Sundays 05:00 fit it."""
+    """UTC: 02:00 further raw tables, 03:30 ingest the day that closed, 04:00 forecast the current fold, 04:30 score.
+
+    Sundays 05:00 fit it.
+    """
     by_name = {job.name: job for job in definitions}
 
     @dg.schedule(job=by_name["ingest"], cron_schedule="30 3 * * *", name="ingest_daily", execution_timezone="UTC")
     def ingest_daily(context: dg.ScheduleEvaluationContext):
+        return ingest_daily_range(context)
+
+    def ingest_daily_range(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         newest = context.scheduled_execution_time.date() - DAY
         first = date.fromisoformat(parts.daily.get_first_partition_key() or newest.isoformat())
         days = (max(first, newest - (REREAD_DAYS - 1) * DAY).isoformat(), newest.isoformat())
         ends = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
         return dg.RunRequest(run_key=days[1], tags=dict(zip(ends, days, strict=True)))
+
+    @dg.schedule(job=by_name["ingest_more"], cron_schedule="0 2 * * *", name="ingest_more_daily", execution_timezone="UTC")
+    def ingest_more_daily(context: dg.ScheduleEvaluationContext):
+        return ingest_daily_range(context)
 
     @dg.schedule(job=by_name["forecast"], cron_schedule="0 4 * * *", name="forecast_daily", execution_timezone="UTC")
     def forecast_daily(context: dg.ScheduleEvaluationContext):
@@ -71,7 +88,7 @@ def daily_schedule(definitions: list[Any], parts: Partitions) -> list[Any]:
     backtest = dg.ScheduleDefinition(
         job=by_name["backtest"], cron_schedule="30 4 * * *", name="backtest_daily", execution_timezone="UTC"
     )
-    return [ingest_daily, forecast_daily, train_weekly, backtest]
+    return [ingest_daily, ingest_more_daily, forecast_daily, train_weekly, backtest]
 
 
 def _current_fold(parts: Partitions) -> dg.RunRequest | dg.SkipReason:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STREAMS = ("path", "candles", "daily", "headlines", "graph")
+STREAMS = ("path", "candles", "daily", "headlines", "graph", "series")
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Randomness:
     market: str
     seed: int
 
-    def generator(self, stream: str, block: int = 0) -> np.random.Generator:
-        """The generator of `stream` for `block` (a whole number, not negative)."""
+    def generator(self, stream: str, block: int = 0, name: str = "") -> np.random.Generator:
+        """The generator of `stream` for `block` (a whole number, not negative); `name` tells many series of a stream apart."""
         key = np.array([self.seed & (2**64 - 1), zlib.crc32(self.market.encode())], dtype=np.uint64)
-        counter = np.array([0, 0, block, STREAMS.index(stream)], dtype=np.uint64)
+        counter = np.array([0, zlib.crc32(name.encode()), block, STREAMS.index(stream)], dtype=np.uint64)
         return np.random.Generator(np.random.Philox(key=key, counter=counter))

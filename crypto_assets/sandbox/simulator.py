@@ -31,6 +31,7 @@ from crypto_assets.sandbox.planting import (
     PLANTED,
     SYMBOLS,
 )
+from crypto_assets.sandbox.randomness import Randomness
 
 VENUES = ("spot", "perp")
 
@@ -51,6 +52,11 @@ class SimulatedMarket:
         self.symbols: tuple[str, ...] = SYMBOLS
         """All coins that trade here: the eight default ones, one listed late, one delisted."""
         self._path = Path(market, seed)
+
+    @property
+    def randomness(self) -> Randomness:
+        """The generators of this market, for side series (`sandbox/series.py`)."""
+        return self._path.randomness
 
     def listing(self, symbol: str) -> tuple[datetime, datetime | None]:
         """Open of the first bar, and the moment of delisting or None."""

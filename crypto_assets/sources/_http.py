@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from crypto_assets.market.coins import Universe
 from crypto_assets.market.errors import BadPayloadError, NotPublishedYetError, RateLimitedError, UnavailableError
-from crypto_assets.settings import Settings
+from crypto_assets.settings import Settings, secret_fields
 from crypto_assets.sources._errors import of_response, snippet
-from crypto_assets.sources._providers import PROVIDERS, base_of, bucket, provider, secret_of
+from crypto_assets.sources._providers import Provider, base_of, bucket, provider, secret_of
 
 if TYPE_CHECKING:
     import httpx
@@ -108,7 +108,13 @@ class Http:
 
     def get_text(self, provider_key: str, path: str, params: Params | None = None, max_age: timedelta | None = None) -> str:
         """The body as text. Raises BadPayloadError for an HTML page and for bytes that are not UTF-8, else like `get_bytes`."""
-        body = self.get_bytes(provider_key, path, params, max_age)
+        return self._decoded(provider_key, path, self.get_bytes(provider_key, path, params, max_age))
+
+    def get_json(self, provider_key: str, path: str, params: Params | None = None, max_age: timedelta | None = None) -> Any:
+        """The body parsed as JSON. Raises BadPayloadError for HTML and for JSON that does not parse, else like `get_bytes`."""
+        return self._parsed(provider_key, path, self.get_text(provider_key, path, params, max_age))
+
+    def _decoded(self, provider_key: str, path: str, body: bytes) -> str:
         try:
             text = body.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -120,9 +126,7 @@ class Http:
             )
         return text
 
-    def get_json(self, provider_key: str, path: str, params: Params | None = None, max_age: timedelta | None = None) -> Any:
-        """The body parsed as JSON. Raises BadPayloadError for HTML and for JSON that does not parse, else like `get_bytes`."""
-        text = self.get_text(provider_key, path, params, max_age)
+    def _parsed(self, provider_key: str, path: str, text: str) -> Any:
         try:
             return json.loads(text)
         except ValueError as error:
@@ -131,6 +135,14 @@ class Http:
                 f"{path}: expected JSON, found {len(text)} characters that break off or are malformed "
                 f"({getattr(error, 'msg', error)} at {getattr(error, 'pos', '?')}): ask again later",
             ) from None
+
+    def post_json(self, provider_key: str, path: str, body: Mapping[str, Any]) -> Any:
+        """The answer to `POST path` with a JSON body (GraphQL), parsed. Raises like `get_json`."""
+        whom = provider(provider_key)
+        url = base_of(whom, self.settings) + path
+        query, headers = self._signed(whom, None)
+        answer = self._retried(provider_key, lambda: self._once(provider_key, path, url, query, headers, body))
+        return self._parsed(provider_key, path, self._decoded(provider_key, path, answer.content))
 
     def get_many_bytes(self, provider_key: str, paths: Sequence[str]) -> Iterator[bytes | None]:
         """The bodies of many paths, in order, fetched concurrently; None where the provider has no such file (404).
@@ -186,15 +198,29 @@ class Http:
     def _get(self, provider_key: str, path: str, params: Params | None) -> bytes:
         whom = provider(provider_key)
         url = base_of(whom, self.settings) + path
-        secret = secret_of(whom, self.settings)
-        query = {**(params or {}), **({whom.secret_param: secret} if secret else {})}
-        return self._retried(provider_key, lambda: self._once(provider_key, path, url, query)).content
+        query, headers = self._signed(whom, params)
+        return self._retried(provider_key, lambda: self._once(provider_key, path, url, query, headers)).content
 
-    def _once(self, provider_key: str, path: str, url: str, query: Params) -> httpx.Response:
+    def _signed(self, whom: Provider, params: Params | None) -> tuple[dict[str, Any], dict[str, str]]:
+        """Query and headers of a call, with the provider's key where there is one."""
+        secret = secret_of(whom, self.settings)
+        if secret and whom.secret_header:
+            return dict(params or {}), {whom.secret_header: whom.secret_format.format(secret)}
+        return {**(params or {}), **({whom.secret_param: secret} if secret else {})}, {}
+
+    def _once(
+        self,
+        provider_key: str,
+        path: str,
+        url: str,
+        query: Params,
+        headers: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> httpx.Response:
         import httpx
 
         try:
-            response = self._client.get(url, params=query)
+            response = self._client.request("GET" if body is None else "POST", url, params=query, headers=headers, json=body)
         except httpx.TransportError as error:
             raise self._unavailable(provider_key, path, error) from None
         if response.status_code != 200:
@@ -230,8 +256,8 @@ class Http:
         return datetime.fromisoformat(health["now"]) - datetime.now(UTC)
 
     def _secrets(self) -> list[str]:
-        found = (secret_of(p, self.settings) for p in PROVIDERS.values())
-        return [s for s in found if s]
+        found = (getattr(self.settings, name) for name in secret_fields())
+        return [s.get_secret_value() for s in found if s is not None]
 
 
 def _pause(error: Exception) -> bool | float:

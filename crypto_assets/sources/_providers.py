@@ -26,7 +26,11 @@ class Provider:
     secret: str | None = None
     """Name of the Settings field that holds a key, where there is one."""
     secret_param: str = "api_key"
-    """Query parameter that carries the key."""
+    """Query parameter that carries the key, unless a header does."""
+    secret_header: str | None = None
+    """Header that carries the key instead, for example `Authorization`."""
+    secret_format: str = "{}"
+    """What the header says, `{}` standing for the key, for example `Bearer {}`."""
     keyed_base: str | None = None
     """Address for calls with a key, where it differs."""
 

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class History:
-    """How far back a provider goes: everything, the last `days`, or only from now on."""
+    """How far back a provider goes: everything, the last `days`, or only from now on.
+
+    A provider without history is captured by `crypto-assets stream` (`sources/_capture.py`); its day partition is made of what
+    was captured on that day, and `fetch` answers only for a window that holds the present moment.
+    """
 
     kind: Literal["full", "days", "none"] = "full"
     days: int | None = None
@@ -57,6 +61,10 @@ class Source:
     freshness: timedelta = 2 * DAY
     """How old the newest row may be in world live."""
     terms: str = ""
+    is_core: bool = False
+    """Whether the default graph (demo, daily schedule, `evaluate`) reads it; the job `ingest_more` fetches the others."""
+    substitute: str = ""
+    """For a provider that is dead or paid: what is so, and which source carries the metric by default."""
 
     @property
     def name(self) -> str:

@@ -45,4 +45,5 @@ SOURCE = Source(
     pool="binance_spot",
     freshness=timedelta(hours=26),
     terms="Binance terms of use; own use, no redistribution",
+    is_core=True,
 )

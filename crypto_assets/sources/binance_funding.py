@@ -51,4 +51,5 @@ SOURCE = Source(
     pool="binance_futures",
     freshness=timedelta(hours=34),
     terms="Binance terms of use; own use, no redistribution",
+    is_core=True,
 )

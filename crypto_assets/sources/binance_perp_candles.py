@@ -44,4 +44,5 @@ SOURCE = Source(
     pool="binance_futures",
     freshness=timedelta(hours=26),
     terms="Binance terms of use; own use, no redistribution",
+    is_core=True,
 )

@@ -57,4 +57,5 @@ SOURCE = Source(
     pool="cboe",
     freshness=timedelta(days=6),
     terms="Cboe copyright, personal use",
+    is_core=True,
 )

@@ -120,4 +120,5 @@ SOURCE = Source(
     pool="coinmetrics",
     freshness=timedelta(hours=54),
     terms="CC BY-NC 4.0, attribution to Coin Metrics",
+    is_core=True,
 )

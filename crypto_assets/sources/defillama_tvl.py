@@ -60,4 +60,5 @@ SOURCE = Source(
     pool="defillama",
     freshness=timedelta(hours=54),
     terms="DefiLlama; free with attribution, no resale",
+    is_core=True,
 )

@@ -58,4 +58,5 @@ SOURCE = Source(
     pool="alternative_me",
     freshness=timedelta(hours=50),
     terms="alternative.me; attribution asked for",
+    is_core=True,
 )

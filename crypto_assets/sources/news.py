@@ -159,4 +159,5 @@ SOURCE = Source(
     pool="gdelt_bulk",
     freshness=timedelta(hours=26),
     terms="free for any use with citation of the GDELT project",
+    is_core=True,
 )

@@ -72,4 +72,5 @@ SOURCE = Source(
     pool="treasury",
     freshness=timedelta(days=6),
     terms="public domain",
+    is_core=True,
 )

@@ -1,6 +1,6 @@
 """What every source promises, tried on every source that is found, against the real server."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -35,12 +35,20 @@ def http(clock):
 
 @pytest.fixture(scope="module")
 def weeks(http):
-    return {name: source.fetch(WEEK, http) for name, source in SOURCES.items()}
+    return {name: source.fetch(span(source), http) for name, source in SOURCES.items()}
+
+
+def span(source: Source) -> Window:
+    """The week, or the present moment where a provider keeps no history."""
+    return Window(NOW - timedelta(minutes=10), NOW + timedelta(minutes=10)) if source.history.kind == "none" else WEEK
 
 
 def pytest_generate_tests(metafunc):
     if "source" in metafunc.fixturenames:
         metafunc.parametrize("source", SOURCES.values(), ids=list(SOURCES))
+    if "historic" in metafunc.fixturenames:
+        chosen = {name: source for name, source in SOURCES.items() if source.history.kind != "none"}
+        metafunc.parametrize("historic", chosen.values(), ids=list(chosen))
 
 
 def test_all_sources_are_found():
@@ -63,39 +71,42 @@ def test_no_row_is_quarantined(source: Source, weeks):
 
 
 def test_values_are_the_simulators(source: Source, weeks, http):
-    assert_frame_equal(weeks[source.name], truth(source, WEEK, NOW, http), check_exact=True)
+    assert_frame_equal(weeks[source.name], truth(source, span(source), NOW, http), check_exact=True)
 
 
 def test_rows_lie_in_the_window_and_are_known_after_what_they_describe(source: Source, weeks):
     rows = weeks[source.name]
-    assert rows.filter((pl.col("ts") < WEEK.start) | (pl.col("ts") >= WEEK.end)).is_empty()
+    window = span(source)
+    assert rows.filter((pl.col("ts") < window.start) | (pl.col("ts") >= window.end)).is_empty()
     assert rows.filter(pl.col("available_at") < pl.col("ts")).is_empty()
     assert_frame_equal(rows.select("available_at"), rows.select(available_at=source.available_at))
     assert rows["source"].unique().to_list() == [source.provider]
 
 
 def test_the_same_question_gives_the_same_rows(source: Source, weeks, http):
-    assert_frame_equal(source.fetch(WEEK, http), weeks[source.name])
+    assert_frame_equal(source.fetch(span(source), http), weeks[source.name])
 
 
-def test_days_add_up_to_the_window(source: Source, weeks, http):
-    days = [source.fetch(Window.of_days(day, day), http) for day in WEEK.days]
-    assert_frame_equal(pl.concat(days).sort([*source.table.key, "available_at"]), weeks[source.name])
+def test_days_add_up_to_the_window(historic: Source, weeks, http):
+    days = [historic.fetch(Window.of_days(day, day), http) for day in WEEK.days]
+    assert_frame_equal(pl.concat(days).sort([*historic.table.key, "available_at"]), weeks[historic.name])
 
 
-def test_no_row_comes_before_it_can_be_known(source: Source, http, clock):
+def test_no_row_comes_before_it_can_be_known(historic: Source, http, clock):
     window = Window.of_days(date(2024, 10, 12), date(2024, 10, 17))
     for hour, minute in ((0, 6), (1, 30), (2, 45), (6, 12), (12, 18), (23, 36)):
         with clock.at(datetime(2024, 10, 16, hour, minute, tzinfo=UTC)) as now, Http.of(http.settings, clock) as fresh:
-            assert_frame_equal(source.fetch(window, fresh), truth(source, window, now, http), check_exact=True)
+            assert_frame_equal(historic.fetch(window, fresh), truth(historic, window, now, http), check_exact=True)
 
 
-def test_a_window_in_the_future_is_empty(source: Source, http):
-    assert source.fetch(Window.of_days(date(2024, 11, 2), date(2024, 11, 3)), http).is_empty()
+def test_a_window_in_the_future_is_empty(historic: Source, http):
+    assert historic.fetch(Window.of_days(date(2024, 11, 2), date(2024, 11, 3)), http).is_empty()
 
 
-def test_a_day_without_rows_is_no_error(source: Source, http):
+def test_a_day_without_rows_is_no_error(historic: Source, http):
     sunday = Window.of_days(date(2024, 10, 13), date(2024, 10, 13))
-    rows = source.fetch(sunday, http)
-    assert rows.schema == source.table.schema()
-    assert rows.is_empty() == (source.name in ("treasury_10y", "cboe_vix"))
+    rows = historic.fetch(sunday, http)
+    assert rows.schema == historic.table.schema()
+    assert_frame_equal(rows, truth(historic, sunday, NOW, http), check_exact=True)
+    if historic.is_core:
+        assert rows.is_empty() == (historic.name in ("treasury_10y", "cboe_vix"))

@@ -36,7 +36,7 @@ def source_asset(source: Source, settings: Settings, parts: Partitions) -> dg.As
         kinds={"polars", "parquet"},
         group_name="raw",
         owners=[OWNERS["raw"]],
-        tags={"provider": source.provider},
+        tags={"provider": source.provider, "tier": "core" if source.is_core else "more"},
         description=_doc(source.fetch, table),
         metadata={"dagster/column_schema": column_schema(table), "terms": source.terms, "provider": source.provider},
         check_specs=[schema_spec(key)],
@@ -69,12 +69,17 @@ def fetched(source: Source, access: Access, window: Window):
 
         rows = _archive.read(access.lake, source, window)
         return rows, None if rows.height else "nothing was imported for these days"
-    early = source.history.before(window, datetime.now(UTC))
+    early = source.history.before(window, datetime.now(UTC)) if source.history.kind != "none" else None
     if early:
         return source.table.empty(), early
     unset = [k for k in source.keys if getattr(access.settings, k, None) is None]
     if unset:
         return source.table.empty(), f"no key: set {', '.join('CRYPTO_ASSETS_' + k.upper() for k in unset)}"
+    if source.history.kind == "none":
+        from crypto_assets.sources import _capture
+
+        rows = _capture.read(access.lake, source, window)
+        return rows, None if rows.height else "the provider keeps no history, and nothing was captured on these days"
     return source.fetch(window, access.http), None
 
 
