@@ -140,6 +140,48 @@ def evaluate(
 
 
 @app.command()
+def backup(
+    destinations: Annotated[list[str], typer.Argument(help="Folders or s3://bucket/prefix; each gets a whole copy.")],
+    keep: Annotated[int | None, typer.Option(help="Keep only so many snapshots (default: all).")] = None,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read every file again, also the untouched ones.")] = False,
+    lake: LakeOption = None,
+    json_out: JsonOption = None,
+) -> None:
+    """Copy the lake, incrementally and checksummed. S3 address and keys: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ..."""
+    from crypto_assets.cli.redundancy import run_backup
+
+    check_writable(json_out, "--json")
+    write(json_out, run_backup(destinations, keep=keep, rehash=rehash, lake=lake))
+
+
+@app.command()
+def restore(
+    sources: Annotated[list[str], typer.Argument(help="Copies; a damaged file is taken from the next one.")],
+    snapshot: Annotated[str | None, typer.Option(help="Which snapshot (default: the newest).")] = None,
+    lake: LakeOption = None,
+    json_out: JsonOption = None,
+) -> None:
+    """Restore a lake into an empty folder; every content is checked."""
+    from crypto_assets.cli.redundancy import run_restore
+
+    check_writable(json_out, "--json")
+    write(json_out, run_restore(sources, name=snapshot, lake=lake))
+
+
+@app.command()
+def verify(
+    sources: Annotated[list[str], typer.Argument(help="Copies to read and check.")],
+    snapshot: Annotated[str | None, typer.Option(help="Which snapshot (default: the newest).")] = None,
+    json_out: JsonOption = None,
+) -> None:
+    """Read copies of a lake back and check every content; exit 2 when something is damaged."""
+    from crypto_assets.cli.redundancy import run_verify
+
+    check_writable(json_out, "--json")
+    write(json_out, {"copies": run_verify(sources, name=snapshot)})
+
+
+@app.command()
 def query(
     sql: Annotated[str, typer.Argument(help='For example "SELECT symbol, count(*) FROM curated.candles GROUP BY 1".')],
     lake: LakeOption = None,
