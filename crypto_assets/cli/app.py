@@ -140,6 +140,19 @@ def evaluate(
 
 
 @app.command()
+def doctor(
+    world: Annotated[str | None, typer.Option(help="sandbox, archive or live (default: the lake's own).")] = None,
+    lake: LakeOption = None,
+    json_out: JsonOption = None,
+) -> None:
+    """Look at every source (key, reachable, last partition, terms), the device and the services."""
+    from crypto_assets.cli.doctor import run
+
+    check_writable(json_out, "--json")
+    write(json_out, run(world=world, lake=lake))
+
+
+@app.command()
 def backup(
     destinations: Annotated[list[str], typer.Argument(help="Folders or s3://bucket/prefix; each gets a whole copy.")],
     keep: Annotated[int | None, typer.Option(help="Keep only so many snapshots (default: all).")] = None,
