@@ -47,6 +47,9 @@ def demo(
     market: Annotated[str, typer.Option(help=f"Simulated market: {', '.join(MARKETS)}.")] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 7,
     preset: Annotated[str | None, typer.Option(help="Size of the nets: debug, small or full.")] = None,
+    all_sources: Annotated[
+        bool, typer.Option("--all-sources", help="Also every further raw table, for the last 30 days, keyed ones too.")
+    ] = False,
     lake: LakeOption = None,
     json_out: JsonOption = None,
 ) -> None:
@@ -54,7 +57,7 @@ def demo(
     from crypto_assets.cli.demo import run
 
     check_writable(json_out, "--json")
-    write(json_out, run(days=days, market=market, seed=seed, preset=preset, lake=lake))
+    write(json_out, run(days=days, market=market, seed=seed, preset=preset, lake=lake, all_sources=all_sources))
 
 
 @app.command()
@@ -95,7 +98,7 @@ def build(
     world: Annotated[str | None, typer.Option(help="sandbox, archive or live (default: the lake's own).")] = None,
     from_: Annotated[str | None, typer.Option("--from", help="First day, YYYY-MM-DD.")] = None,
     to: Annotated[str | None, typer.Option("--to", help="Last day, YYYY-MM-DD.")] = None,
-    select: Annotated[str | None, typer.Option(help="One job only: ingest, train, forecast or backtest.")] = None,
+    select: Annotated[str | None, typer.Option(help="One job only: ingest, ingest_more, train, forecast or backtest.")] = None,
     symbols: Annotated[str | None, typer.Option(help="Coins, separated by commas.")] = None,
     lake: LakeOption = None,
 ) -> None:

@@ -15,6 +15,10 @@ from crypto_assets.orchestration.run import Ran
 from crypto_assets.settings import Settings, load
 
 JOBS = ("ingest", "train", "forecast", "backtest")
+MORE_DAYS = 30
+"""Days of those tables that a demo takes."""
+MORE = "ingest_more"
+"""The job of the raw tables that the default graph does not need; it runs when it is asked for."""
 screen = Console(stderr=True)
 
 
@@ -24,8 +28,10 @@ def run(
     """Materialise `first` to `last`. In world sandbox the server is started and stopped around it."""
     from crypto_assets.orchestration.access import adopt
 
-    if select is not None and select not in JOBS:
-        raise SettingsError(f"--select {select!r}: choose one of {', '.join(JOBS)}, or leave it out for all four")
+    if select is not None and select not in (*JOBS, MORE):
+        raise SettingsError(
+            f"--select {select!r}: choose one of {', '.join((*JOBS, MORE))}, or leave it out for the first four"
+        )
     settings = adopt(load(world=world, lake=lake, symbols=symbols))
     if settings.world == "archive":
         first, last = _archive_days(settings, first, last)
@@ -47,13 +53,20 @@ def materialise(settings: Settings, days: tuple[date, date], jobs: Sequence[str]
     world.claim(lake, stamp(settings))
     keys = [(days[0] + timedelta(days=n)).isoformat() for n in range((days[1] - days[0]).days + 1)]
     touched = [f.name for f in folds(settings) if f.test.start.date() <= days[1] and f.test.end.date() > days[0]]
-    chosen = {"ingest": keys, "train": touched, "forecast": touched, "backtest": None}
-    if not touched and set(jobs) - {"ingest"}:
+    chosen = {
+        "ingest": keys,
+        MORE: keys[-MORE_DAYS:] if len(jobs) > 1 else keys,
+        "train": touched,
+        "forecast": touched,
+        "backtest": None,
+    }
+    tables_only = tuple(job for job in jobs if job in ("ingest", MORE))
+    if not touched and set(jobs) - set(tables_only):
         screen.print(
             f"no walk-forward fold begins before {days[1]}: only the tables are built "
             f"(folds begin {settings.warmup_days} days after {settings.first_day})"
         )
-        jobs = ("ingest",)
+        jobs = tables_only
     ran = Ran()
     defs = build_defs(settings)
     with instance_of(lake) as instance, _bar() as bar:

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 from rich.console import Console
 
-from crypto_assets.cli.build import JOBS, materialise, served
+from crypto_assets.cli.build import JOBS, MORE, materialise, served
 from crypto_assets.market.errors import SettingsError
 from crypto_assets.settings import Settings, load
 
@@ -20,8 +20,12 @@ WIDTH = 150
 """Least width of the result tables where the output is not a terminal, which rich takes for 80 columns."""
 
 
-def run(*, days: int, market: str, seed: int, preset: str | None, lake: Path | None) -> dict[str, Any]:
-    """Materialise `days` days ending yesterday, print the table, return the JSON of the contract."""
+def run(*, days: int, market: str, seed: int, preset: str | None, lake: Path | None, all_sources: bool) -> dict[str, Any]:
+    """Materialise `days` days ending yesterday, print the table, return the JSON of the contract.
+
+    With `all_sources`, also the last 30 days of every further raw table, keyed ones with a key the sandbox takes; then fewer
+    days than the first fold needs are enough, and only the tables are made.
+    """
     from crypto_assets.lake import Lake
     from crypto_assets.orchestration.access import adopt
 
@@ -29,12 +33,14 @@ def run(*, days: int, market: str, seed: int, preset: str | None, lake: Path | N
     last = load().last_day
     start = last - timedelta(days=days - 1)
     settings = load(world="sandbox", market=market, seed=seed, preset=preset, lake=lake, start=start)
-    if days <= settings.warmup_days:
+    if days <= settings.warmup_days and not all_sources:
         raise SettingsError(
             f"--days {days}: the first walk-forward fold begins {settings.warmup_days} days after the first day; "
             f"take at least {settings.warmup_days + 1}"
         )
     settings = adopt(settings)
+    if all_sources:
+        settings = settings.with_sandbox_keys()
     screen.print(
         f"sandbox market {market}, seed {seed}: {len(settings.symbols)} coins, "
         f"{settings.first_day} to {settings.last_day}, lake {Path(settings.lake).resolve()}",
@@ -42,8 +48,10 @@ def run(*, days: int, market: str, seed: int, preset: str | None, lake: Path | N
     )
     with PeakMemory() as memory, served(settings) as ready:
         write_oracle(ready)
-        ran = materialise(ready, (ready.first_day, ready.last_day), JOBS)
-    result = read_scores(Lake(settings.lake)) | {
+        jobs = ("ingest", MORE, *JOBS[1:]) if all_sources else JOBS
+        ran = materialise(ready, (ready.first_day, ready.last_day), jobs)
+    has_scores = days > settings.warmup_days
+    result = (read_scores(Lake(settings.lake)) if has_scores else {}) | {
         "seconds": round(time.perf_counter() - started, 1),
         "assets": len(ran.assets),
         "partitions": len(ran.partitions),
@@ -76,7 +84,8 @@ def read_scores(lake: Any) -> dict[str, Any]:
 def _show(result: dict[str, Any], settings: Settings) -> None:
     from crypto_assets.evaluation.tables import show
 
-    show(result, screen if screen.is_terminal else Console(stderr=True, width=WIDTH))
+    if "direction" in result:
+        show(result, screen if screen.is_terminal else Console(stderr=True, width=WIDTH))
     lake = Path(settings.lake)
     option = "" if lake == Path("data_lake") else f" --lake {lake}"
     arguments = f" ARGS='{option.strip()}'" if option else ""
