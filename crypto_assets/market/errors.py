@@ -34,8 +34,10 @@ class CheckpointError(CryptoAssetsError):
 class SourceError(CryptoAssetsError):
     """A provider answered with something other than what its documentation promises.
 
-    Attributes: `provider`, and `retry_after` (seconds) where the provider named one.
+    Attributes: `provider`, `retry_after` (seconds) where the provider named one, `status` of an HTTP answer.
     """
+
+    status: int | None = None
 
     def __init__(self, provider: str, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(f"{provider}: {message}")

@@ -13,7 +13,7 @@ import polars as pl
 
 from crypto_assets.lake import Lake
 from crypto_assets.lake.store import write_parquet
-from crypto_assets.market.time import Window
+from crypto_assets.market.time import DAY, Window
 from crypto_assets.sources._spec import Source
 
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ def capture(source: Source, http: Http, lake: Lake) -> int:
 
 
 def read(lake: Lake, source: Source, window: Window) -> pl.DataFrame:
-    """What was captured with `ts` in the window, in table shape; of equal keys the first that was seen."""
-    files = [f for day in window.days for f in sorted((lake.root / FOLDER / source.name / day.isoformat()).glob("*.parquet"))]
+    """What was captured with `ts` in the window, in table shape; of equal keys the first that was seen, also the day before."""
+    days = window.widen(before=DAY).days
+    files = [f for day in days for f in sorted((lake.root / FOLDER / source.name / day.isoformat()).glob("*.parquet"))]
     if not files:
         return source.table.empty()
     rows = source.table.shape(pl.read_parquet(files))
-    rows = rows.filter(pl.col("ts") >= window.start, pl.col("ts") < window.end)
-    return rows.sort([*source.table.key, "available_at"]).unique(list(source.table.key), keep="first", maintain_order=True)
+    first = rows.sort([*source.table.key, "available_at"]).unique(list(source.table.key), keep="first", maintain_order=True)
+    return first.filter(pl.col("ts") >= window.start, pl.col("ts") < window.end)

@@ -22,7 +22,7 @@ from crypto_assets.market.coins import Universe
 from crypto_assets.market.errors import BadPayloadError, NotPublishedYetError, RateLimitedError, UnavailableError
 from crypto_assets.settings import Settings, secret_fields
 from crypto_assets.sources._errors import of_response, snippet
-from crypto_assets.sources._providers import Provider, base_of, bucket, provider, secret_of
+from crypto_assets.sources._providers import PROVIDERS, Provider, base_of, bucket, provider, secret_of
 
 if TYPE_CHECKING:
     import httpx
@@ -36,6 +36,9 @@ TOTAL_S = 180.0
 """No call is tried longer than this; what is still refused then is left to the retry of the whole step."""
 LONGEST_PAUSE_S = 90.0
 """A provider that asks for a longer pause than this gets it from the scheduler, not from a sleeping process."""
+
+CONDITIONS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
+"""Header of an answer -> header of the question whether it has changed."""
 
 
 class Http:
@@ -54,7 +57,7 @@ class Http:
         self.timeout_s = timeout_s
         self.is_loopback = settings.world == "sandbox"
         self._now = now
-        self._kept: dict[tuple[str, str], tuple[float, bytes]] = {}
+        self._kept: dict[tuple[str, str], tuple[float, httpx.Response]] = {}
         self._exchanges: dict[str, Any] = {}
         self._lock = threading.RLock()
         self._turn = threading.Lock()
@@ -92,19 +95,33 @@ class Http:
         return self._now()
 
     def get_bytes(self, provider_key: str, path: str, params: Params | None = None, max_age: timedelta | None = None) -> bytes:
-        """The body of `GET path`. With `max_age`, a body fetched less than that ago is used again.
+        """The body of `GET path`. With `max_age`, a body fetched less than that ago is used again, and so is an older one that
+        the provider says is unchanged (`ETag`, `Last-Modified`).
 
         Raises the SourceError that fits: RateLimitedError, AuthFailedError, PlanRestrictedError, GeoBlockedError,
         NotPublishedYetError (404), UnavailableError (5xx, no answer), BadPayloadError (any other status).
         """
         if max_age is None:
-            return self._get(provider_key, path, params)
+            return self.get_response(provider_key, path, params).content
         key = (provider_key, f"{path}?{sorted((params or {}).items())}")
         with self._lock:
             kept = self._kept.get(key)
             if kept is None or time.monotonic() - kept[0] > max_age.total_seconds():
-                kept = self._kept[key] = (time.monotonic(), self._get(provider_key, path, params))
-        return kept[1]
+                found = self.get_response(provider_key, path, params, _validators(kept[1]) if kept else None)
+                kept = self._kept[key] = (time.monotonic(), kept[1] if kept and found.status_code == 304 else found)
+        return kept[1].content
+
+    def get_response(
+        self, provider_key: str, path: str, params: Params | None = None, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """The whole answer to `GET path`, where paging needs its headers. Raises like `get_bytes`.
+
+        Its status is 200, or 304 where `headers` ask whether something has changed.
+        """
+        whom = provider(provider_key)
+        url = base_of(whom, self.settings) + path
+        query, signed = self._signed(whom, params)
+        return self._retried(provider_key, lambda: self._once(provider_key, path, url, query, {**signed, **(headers or {})}))
 
     def get_text(self, provider_key: str, path: str, params: Params | None = None, max_age: timedelta | None = None) -> str:
         """The body as text. Raises BadPayloadError for an HTML page and for bytes that are not UTF-8, else like `get_bytes`."""
@@ -189,17 +206,15 @@ class Http:
         with self._turn:  # ccxt clients are not made for several threads
             return self._retried(provider_key, lambda: ask(exchange, provider_key, method, dict(params)))
 
+    def through(self, provider_key: str, call: Callable[[], T]) -> T:
+        """`call()`, which asks the provider through a client of its own and raises SourceErrors: paced, retried like all."""
+        return self._retried(provider_key, call)
+
     def _get_or_none(self, provider_key: str, path: str) -> bytes | None:
         try:
-            return self._get(provider_key, path, None)
+            return self.get_bytes(provider_key, path)
         except NotPublishedYetError:
             return None
-
-    def _get(self, provider_key: str, path: str, params: Params | None) -> bytes:
-        whom = provider(provider_key)
-        url = base_of(whom, self.settings) + path
-        query, headers = self._signed(whom, params)
-        return self._retried(provider_key, lambda: self._once(provider_key, path, url, query, headers)).content
 
     def _signed(self, whom: Provider, params: Params | None) -> tuple[dict[str, Any], dict[str, str]]:
         """Query and headers of a call, with the provider's key where there is one."""
@@ -223,7 +238,8 @@ class Http:
             response = self._client.request("GET" if body is None else "POST", url, params=query, headers=headers, json=body)
         except httpx.TransportError as error:
             raise self._unavailable(provider_key, path, error) from None
-        if response.status_code != 200:
+        is_unchanged = response.status_code == 304 and any(h in (headers or {}) for h in CONDITIONS.values())
+        if response.status_code != 200 and not is_unchanged:
             raise of_response(provider_key, path, response.status_code, response.headers, response.text, self._secrets())
         return response
 
@@ -240,12 +256,15 @@ class Http:
         import stamina
 
         initial, longest, jitter = (0.05, 0.2, 0.02) if self.is_loopback else (0.5, 20.0, 1.0)
+        whom = PROVIDERS.get(provider_key)
+        attempts = whom.attempts if whom and whom.attempts else ATTEMPTS
         for attempt in stamina.retry_context(
-            on=_pause, attempts=ATTEMPTS, timeout=TOTAL_S, wait_initial=initial, wait_max=longest, wait_jitter=jitter
+            on=_pause, attempts=attempts, timeout=TOTAL_S, wait_initial=initial, wait_max=longest, wait_jitter=jitter
         ):
             with attempt:
                 if not self.is_loopback:
-                    bucket(provider(provider_key)).take()
+                    asked = provider(provider_key)
+                    bucket(asked, is_keyed=secret_of(asked, self.settings) is not None).take()
                 return call()
         raise AssertionError("stamina returns or raises")
 
@@ -258,6 +277,11 @@ class Http:
     def _secrets(self) -> list[str]:
         found = (getattr(self.settings, name) for name in secret_fields())
         return [s.get_secret_value() for s in found if s is not None]
+
+
+def _validators(response: httpx.Response) -> dict[str, str]:
+    """Headers that ask whether this answer is still the newest."""
+    return {ask: response.headers[said] for said, ask in CONDITIONS.items() if said in response.headers}
 
 
 def _pause(error: Exception) -> bool | float:

@@ -33,6 +33,10 @@ class Provider:
     """What the header says, `{}` standing for the key, for example `Bearer {}`."""
     keyed_base: str | None = None
     """Address for calls with a key, where it differs."""
+    keyed_rate: float | None = None
+    """Calls in `per` seconds with a key, where more are allowed."""
+    attempts: int | None = None
+    """How often one call is tried before its error is raised, where not as often as usual."""
 
 
 PROVIDERS: dict[str, Provider] = {
@@ -110,11 +114,12 @@ class Bucket:
             time.sleep(pause)
 
 
-_BUCKETS: dict[str, Bucket] = {}
+_BUCKETS: dict[tuple[str, float], Bucket] = {}
 _LOCK = threading.Lock()
 
 
-def bucket(provider: Provider) -> Bucket:
+def bucket(provider: Provider, is_keyed: bool = False) -> Bucket:
     """The process-wide bucket of a provider: limits count by address, not by client object."""
+    rate = provider.keyed_rate if is_keyed and provider.keyed_rate else provider.rate
     with _LOCK:
-        return _BUCKETS.setdefault(provider.key, Bucket(provider.rate, provider.per))
+        return _BUCKETS.setdefault((provider.key, rate), Bucket(rate, provider.per))

@@ -63,6 +63,8 @@ class Source:
     terms: str = ""
     is_core: bool = False
     """Whether the default graph (demo, daily schedule, `evaluate`) reads it; the job `ingest_more` fetches the others."""
+    may_fail: bool = False
+    """For a provider that is known to fail: its asset stays as it is, with the reason, instead of failing the run."""
     substitute: str = ""
     """For a provider that is dead or paid: what is so, and which source carries the metric by default."""
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from crypto_assets.lake import Derivation, Table, derive
 from crypto_assets.market.coins import Coin
+from crypto_assets.market.errors import SourceError
 from crypto_assets.market.time import DAY, Window
 from crypto_assets.orchestration.access import Access
 from crypto_assets.orchestration.checks import column_schema, ingest_result, schema_result, schema_spec
@@ -80,7 +81,12 @@ def fetched(source: Source, access: Access, window: Window):
 
         rows = _capture.read(access.lake, source, window)
         return rows, None if rows.height else "the provider keeps no history, and nothing was captured on these days"
-    return source.fetch(window, access.http), None
+    try:
+        return source.fetch(window, access.http), None
+    except SourceError as error:
+        if not source.may_fail:
+            raise
+        return source.table.empty(), f"this provider may fail, and did: {error}"
 
 
 def derived_asset(derivation: Derivation, parts: Partitions) -> dg.AssetsDefinition:
