@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     eia_key: SecretStr | None = None
     fred_key: SecretStr | None = None
     github_token: SecretStr | None = None
+    # Providers whose terms bar automated use or storing: nothing of them is asked in world live before this is said.
+    accept_fred_terms: bool = False
+    """Whether you may store FRED's data and use it for machine learning, which its terms prohibit without permission."""
+    accept_yahoo_terms: bool = False
+    """Whether you may ask Yahoo Finance automatically, which its terms bar."""
 
     @field_validator("symbols", mode="after")
     @classmethod

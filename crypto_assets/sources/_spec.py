@@ -57,6 +57,8 @@ class Source:
     pool: str
     keys: tuple[str, ...] = ()
     """Names of Settings fields that must be set; empty means keyless."""
+    consent: str = ""
+    """Name of the Settings field that says in world live that the provider's terms, which bar such use, do not bind you."""
     history: History = FULL
     freshness: timedelta = 2 * DAY
     """How old the newest row may be in world live."""

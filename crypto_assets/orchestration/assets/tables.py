@@ -73,9 +73,9 @@ def fetched(source: Source, access: Access, window: Window):
     early = source.history.before(window, datetime.now(UTC)) if source.history.kind != "none" else None
     if early:
         return source.table.empty(), early
-    unset = [k for k in source.keys if getattr(access.settings, k, None) is None]
-    if unset:
-        return source.table.empty(), f"no key: set {', '.join('CRYPTO_ASSETS_' + k.upper() for k in unset)}"
+    off = switched_off(source, access.settings)
+    if off:
+        return source.table.empty(), off
     if source.history.kind == "none":
         from crypto_assets.sources import _capture
 
@@ -87,6 +87,16 @@ def fetched(source: Source, access: Access, window: Window):
         if not source.may_fail:
             raise
         return source.table.empty(), f"this provider may fail, and did: {error}"
+
+
+def switched_off(source: Source, settings: Settings) -> str | None:
+    """Why the source is not asked: a key is missing, or its terms are not accepted; None where it is."""
+    unset = [k for k in source.keys if getattr(settings, k, None) is None]
+    if unset:
+        return f"no key: set {', '.join('CRYPTO_ASSETS_' + k.upper() for k in unset)}"
+    if source.consent and settings.world == "live" and not getattr(settings, source.consent):
+        return f"off by its terms ({source.terms}): set CRYPTO_ASSETS_{source.consent.upper()}=true if you may"
+    return None
 
 
 def derived_asset(derivation: Derivation, parts: Partitions) -> dg.AssetsDefinition:
