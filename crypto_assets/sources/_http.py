@@ -23,6 +23,7 @@ from crypto_assets.market.errors import BadPayloadError, NotPublishedYetError, R
 from crypto_assets.settings import Settings, secret_fields
 from crypto_assets.sources._errors import of_response, snippet
 from crypto_assets.sources._providers import PROVIDERS, Provider, base_of, bucket, provider, secret_of
+from crypto_assets.sources._quota import Quota
 
 if TYPE_CHECKING:
     import httpx
@@ -263,16 +264,26 @@ class Http:
         ):
             with attempt:
                 if not self.is_loopback:
-                    asked = provider(provider_key)
-                    bucket(asked, is_keyed=secret_of(asked, self.settings) is not None).take()
+                    self._take_turn(provider(provider_key))
                 return call()
         raise AssertionError("stamina returns or raises")
+
+    def _take_turn(self, whom: Provider) -> None:
+        """Wait for the provider's pace. Raises RateLimitedError where a quota is spent."""
+        is_keyed = secret_of(whom, self.settings) is not None
+        if whom.quotas and not is_keyed:
+            Quota(whom.key, whom.quotas).take()
+        bucket(whom, is_keyed=is_keyed).take()
 
     def _ahead(self) -> timedelta:
         """How far the sandbox's clock is ahead of ours."""
         url = f"{self.settings.sandbox_url.rstrip('/')}/health"
         health = json.loads(self._retried("sandbox", lambda: self._once("sandbox", "/health", url, {})).content)
         return datetime.fromisoformat(health["now"]) - datetime.now(UTC)
+
+    def quoted(self, text: str) -> str:
+        """The beginning of what a provider said, on one line and without any key, for the message of an error."""
+        return snippet(text, self._secrets())
 
     def _secrets(self) -> list[str]:
         found = (getattr(self.settings, name) for name in secret_fields())

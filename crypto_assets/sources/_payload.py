@@ -59,6 +59,11 @@ def iso(value: Any) -> datetime:
     return datetime.fromisoformat(f"{head}.{(fraction + '000000')[:6]}+00:00")
 
 
+def day(value: Any) -> datetime:
+    """A date YYYY-MM-DD."""
+    return datetime.strptime(text(value), "%Y-%m-%d").replace(tzinfo=UTC)
+
+
 def field(
     rows: Sequence[Any], key: str | int, read: Callable[[Any], Any], provider: str, where: str, label: str = ""
 ) -> list[Any]:

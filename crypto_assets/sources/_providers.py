@@ -37,6 +37,8 @@ class Provider:
     """Calls in `per` seconds with a key, where more are allowed."""
     attempts: int | None = None
     """How often one call is tried before its error is raised, where not as often as usual."""
+    quotas: tuple[tuple[int, float], ...] = ()
+    """Limits without a key that outlast a process, each (calls, seconds): counted on disk, see `_quota.py`."""
 
 
 PROVIDERS: dict[str, Provider] = {
