@@ -38,3 +38,12 @@ def get(path: str, handler) -> Route:
         return handler(request)
 
     return Route(path, endpoint, methods=["GET"])
+
+
+def base36(number: int) -> str:
+    """A whole number in digits and small letters, as Reddit writes ids."""
+    digits = ""
+    while number:
+        number, rest = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[rest] + digits
+    return digits or "0"
