@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STREAMS = ("path", "candles", "daily", "headlines", "graph", "series")
+STREAMS = ("path", "candles", "daily", "headlines", "graph", "series", "microstructure")
 
 
 @dataclass(frozen=True)
