@@ -160,6 +160,10 @@ class Http:
         url = base_of(whom, self.settings) + path
         query, headers = self._signed(whom, None)
         answer = self._retried(provider_key, lambda: self._once(provider_key, path, url, query, headers, body))
+        return self.parsed(provider_key, path, answer)
+
+    def parsed(self, provider_key: str, path: str, answer: httpx.Response) -> Any:
+        """The JSON of an answer of `get_response`. Raises like `get_json`."""
         return self._parsed(provider_key, path, self._decoded(provider_key, path, answer.content))
 
     def get_many_bytes(self, provider_key: str, paths: Sequence[str]) -> Iterator[bytes | None]:
