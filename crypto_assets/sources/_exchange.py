@@ -19,10 +19,14 @@ from crypto_assets.market.errors import (
 )
 from crypto_assets.sources._errors import of_response, snippet
 
-CLASSES = {"binance_spot": "binance", "binance_futures": "binanceusdm"}
+CLASSES = {"binance_spot": "binance", "binance_futures": "binanceusdm", "coinbase": "coinbaseexchange", "kraken": "kraken"}
 """Provider -> ccxt class."""
-_MS_PER_WEIGHT = {"binance_spot": 100, "binance_futures": 50}
-"""ccxt's own throttle, at half of the documented weight (spot costs are in units of 5)."""
+_MS_PER_WEIGHT = {"binance_spot": 100, "binance_futures": 50, "coinbase": 200, "kraken": 1250}
+"""ccxt's own throttle, at half of the documented weight (Binance spot costs are in units of 5), at Kraken 1.5 s a call."""
+_MARKETS = {"binance_spot": ["spot"], "binance_futures": ["linear"]}
+"""What Binance's `load_markets` asks for."""
+_NAMES = ("symbol", "pair")
+"""Query parameters that name an instrument."""
 
 
 def connect(provider: str, base: str, *, is_loopback: bool, timeout_s: float, user_agent: str) -> Any:
@@ -40,7 +44,8 @@ def connect(provider: str, base: str, *, is_loopback: bool, timeout_s: float, us
         def handle_errors(self, code, reason, url, method, headers, body, response, request_headers, request_body):
             if code >= 400:
                 parts = urlsplit(url)
-                symbol = "".join(parse_qs(parts.query).get("symbol", []))
+                query = parse_qs(parts.query)
+                symbol = "".join(text for name in _NAMES for text in query.get(name, []))
                 raise of_response(provider, f"{parts.path} {symbol}".strip(), code, headers, body or "")
             super().handle_errors(code, reason, url, method, headers, body, response, request_headers, request_body)
 
@@ -51,7 +56,7 @@ def connect(provider: str, base: str, *, is_loopback: bool, timeout_s: float, us
             "timeout": int(timeout_s * 1000),
             "userAgent": user_agent,
             "requests_trust_env": not is_loopback,
-            "options": {"fetchMarkets": ["spot" if provider == "binance_spot" else "linear"]},
+            "options": {"fetchMarkets": _MARKETS[provider]} if provider in _MARKETS else {},
         }
     )
     client.has["fetchCurrencies"] = False
@@ -65,7 +70,7 @@ def ask(exchange: Any, provider: str, method: str, params: dict[str, Any]) -> An
     """One raw call. Raises the SourceError that fits; BadPayloadError where the answer is not JSON."""
     import ccxt
 
-    where = f"{method} {params.get('symbol', '')}".strip()
+    where = f"{method} {params.get('symbol') or params.get('pair') or params.get('id', '')}".strip()
     try:
         answer = getattr(exchange, method)(params)
     except SourceError:
