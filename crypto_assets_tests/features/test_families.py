@@ -31,8 +31,8 @@ LATE = Window.of_days(date(2024, 5, 5), date(2024, 5, 14))
 CUTS = [datetime(2024, 5, 7, 13, tzinfo=UTC), datetime(2024, 5, 10, 0, tzinfo=UTC), datetime(2024, 5, 12, 3, 30, tzinfo=UTC)]
 
 
-def test_there_are_the_seven_families():
-    assert set(FAMILIES) == {"technical", "cross_asset", "derivatives", "sentiment", "onchain", "defi", "macro"}
+def test_there_are_the_eight_families():
+    assert set(FAMILIES) == {"technical", "cross_asset", "derivatives", "sentiment", "onchain", "defi", "macro", "fractal"}
 
 
 @pytest.mark.parametrize("name", FAMILIES)
