@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import polars as pl
@@ -77,7 +77,12 @@ def client(
 
 
 def truth(source: Source, window: Window, now: datetime, http: Http) -> pl.DataFrame:
-    """What the simulator says the table holds at `now`."""
+    """What the simulator says the table holds at `now`; of a provider without history one snapshot, that of the minute."""
+    if source.history.kind == "none":
+        minute = now.replace(second=0, microsecond=0)
+        if not window.start <= minute < window.end:
+            return source.table.empty()
+        window = Window(minute, minute + timedelta(minutes=1))
     served = endpoints.tables().get(source.name)
     if served is not None:
         frame = served(market(), window.start, window.end, http.universe.symbols).with_columns(source=pl.lit(source.provider))
