@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-MOST_AN_HOUR = 7200
-"""Aggregate trades in an hourly bar, at most."""
+MOST_AN_HOUR = 240
+"""Aggregate trades in an hourly bar, at most: a month of eight coins is 1.4 million, which the archive's files serve in seconds."""
 
 
 def aggregates(opened, high, low, close, volume, quote, count, bought) -> np.ndarray:
