@@ -1,4 +1,4 @@
-"""Daily on-chain numbers behind several providers: the simulator's where it has them, derived from those or slow side series."""
+"""Daily on-chain numbers behind several providers: the simulator's, or derived from those, or side series."""
 
 from __future__ import annotations
 
@@ -90,7 +90,10 @@ def mean_before(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def adjustments(market: SimulatedMarket, end: datetime) -> pl.DataFrame:
-    """Changes of Bitcoin's difficulty before `end`: ts, height, difficulty, ratio; each from the hash rate of the two weeks before."""
+    """Changes of Bitcoin's difficulty before `end`, each from the hash rate of the two weeks before it.
+
+    Columns ts, height, difficulty, ratio (to the one before).
+    """
     days = Days.upto(market, "BTC", end)
     rows: list[tuple[datetime, int, float, float]] = []
     rates = days["HashRate"] if days is not None else np.empty(0)
