@@ -61,10 +61,8 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
         "domain": [urlsplit(url).hostname or "" for url in urls],
         "taken_in_at": payload.field(rows, "CREATED_ON", payload.seconds, PROVIDER.key, PATH),
     }
-    frame = payload.frame_of(columns).cast(
-        {"taken_in_at": UTC_US, **dict.fromkeys(("id", "title", "url", "domain"), pl.String)}
-    )
-    return SOURCE.rows(frame, window, now)
+    texts = dict.fromkeys(("id", "title", "url", "domain"), pl.String)
+    return SOURCE.rows(payload.frame_of(columns).cast({"taken_in_at": UTC_US, **texts}), window, now)
 
 
 def _articles(http: Http, window: Window, now: datetime) -> list[Any]:
@@ -79,9 +77,7 @@ def _articles(http: Http, window: Window, now: datetime) -> list[Any]:
         if oldest < start or len(page) < PAGE:
             return list(found.values())
         if oldest >= last:
-            raise BadPayloadError(
-                PROVIDER.key, f"{PATH}: more than {PAGE} articles in the second {last}: a page cannot hold them"
-            )
+            raise BadPayloadError(PROVIDER.key, f"{PATH}: expected at most {PAGE} articles a second, found more in {last}")
         last = oldest
     raise BadPayloadError(PROVIDER.key, f"{PATH}: {MOST_PAGES} pages did not reach {window.start}: ask for fewer days")
 

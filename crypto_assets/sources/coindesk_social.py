@@ -1,12 +1,12 @@
 """Daily counts of followers, posts and code of each coin's communities, from the legacy host of CoinDesk Data.
 
 `GET /data/social/coin/histo/day?coinId=&limit=&toTs=` of min-api.cryptocompare.com, keyed (`coindesk_key`, header
-`Authorization: Apikey`), at most 2000 days a call, ascending; the numeric `coinId` comes from `/data/all/coinlist?fsym=`. Totals,
-not daily changes. Errors come with HTTP 200 (see `_coindesk.py`). Paid since 2026-05-21.
+`Authorization: Apikey`), at most 2000 days a call, ascending; the numeric `coinId` comes from `/data/all/coinlist?fsym=`.
+Totals, not daily changes. Errors come with HTTP 200 (see `_coindesk.py`). Paid since 2026-05-21.
 
-From the clients of others: paths, parameters and the names of the metrics. From memory: that the row stamped D holds the counts of
-day D (it is therefore taken as known six hours after the day's end), that `toTs` is inclusive, which metrics are still filled:
-Facebook and Twitter counts have stood still for years.
+From the clients of others: paths, parameters and the names of the metrics. From memory: that the row stamped D holds the counts
+of day D (it is therefore taken as known six hours after the day's end), that `toTs` is inclusive, which metrics are still
+filled: Facebook and Twitter counts have stood still for years.
 """
 
 from __future__ import annotations
