@@ -11,13 +11,11 @@ from crypto_assets.lake.tables import UTC_US
 from crypto_assets.market.errors import NotPublishedYetError
 from crypto_assets.market.time import Window
 
-SCHEMA = {"ts": UTC_US, "metric": pl.String, "value": pl.Float64}
-
 
 def long(metric: str, ts: Sequence[datetime], values: Sequence[float | None]) -> pl.DataFrame:
     """Columns ts, metric, value; moments without a value have no row."""
     frame = pl.DataFrame({"ts": ts, "value": values}, schema={"ts": UTC_US, "value": pl.Float64})
-    return frame.drop_nulls().with_columns(metric=pl.lit(metric)).select(SCHEMA)
+    return frame.drop_nulls().with_columns(metric=pl.lit(metric)).select("ts", "metric", "value")
 
 
 def complete(rows: pl.DataFrame, window: Window, lag: timedelta, now: datetime, provider: str) -> pl.DataFrame:

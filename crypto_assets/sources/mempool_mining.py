@@ -45,7 +45,7 @@ class RawMempoolMining(RawTable):
 
     metric: str = Field(isin=("hash_rate", "difficulty", "difficulty_ratio"), meaning="what the value is")
     value: float = Field(
-        ge=0, meaning="H/s, mean of the day; difficulty from this block on; new difficulty over the one before"
+        ge=0, meaning="H/s, mean of the day; difficulty from this block on; that over the one before"
     )
 
 
