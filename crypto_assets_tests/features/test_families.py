@@ -31,8 +31,9 @@ LATE = Window.of_days(date(2024, 5, 5), date(2024, 5, 14))
 CUTS = [datetime(2024, 5, 7, 13, tzinfo=UTC), datetime(2024, 5, 10, 0, tzinfo=UTC), datetime(2024, 5, 12, 3, 30, tzinfo=UTC)]
 
 
-def test_there_are_the_eight_families():
-    assert set(FAMILIES) == {"technical", "cross_asset", "derivatives", "sentiment", "onchain", "defi", "macro", "fractal"}
+def test_there_are_the_families():
+    of_prices = {"technical", "chart", "fractal", "cross_asset"}
+    assert set(FAMILIES) == of_prices | {"derivatives", "sentiment", "onchain", "defi", "macro"}
 
 
 @pytest.mark.parametrize("name", FAMILIES)
