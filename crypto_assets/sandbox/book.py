@@ -69,6 +69,10 @@ class Book:
     bids: Side
     asks: Side
 
+    def best(self, side: Side) -> tuple[str, str]:
+        """Price and quantity of the first level of a side."""
+        return self.ladder.price(int(side.level[0])), f"{int(side.lots[0]) / LOT:.8f}"
+
     def text(self, side: Side) -> str:
         """One side as the exchange writes it: rows of price and quantity in text."""
         price = self.ladder.price

@@ -238,10 +238,11 @@ def rolling_day(market: Market, symbol: str, venue: str, at_ms: int) -> Bar | No
         elif (found := hour_of(market, symbol, venue, hour)) is not None:
             rows = found.between(start, at_ms + 1)
             parts += [found.bar_of(rows, opened, 0.0)] if rows.start < rows.stop else []
-    return _joined(parts, start) if parts else None
+    return joined(parts, start) if parts else None
 
 
-def _joined(bars: list[Bar], opened_ms: int) -> Bar:
+def joined(bars: list[Bar], opened_ms: int) -> Bar:
+    """One bar of several that follow each other."""
     return Bar(
         opened_ms,
         bars[0].open,

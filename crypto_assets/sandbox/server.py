@@ -1,4 +1,4 @@
-"""The sandbox server: every provider's interface under its key, on loopback only, plus `/health`.
+"""The sandbox server: every provider's interface under its key, on loopback only, plus `/health` and `/clock`.
 
 `serve` runs it in this process, `running` as a child process that ends with its parent, `serving` in a thread.
 """
@@ -14,16 +14,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
 
 from crypto_assets.market.errors import CryptoAssetsError, SettingsError
 from crypto_assets.sandbox import endpoints
+from crypto_assets.sandbox.clock import Clock, Now, shown
 from crypto_assets.sandbox.endpoints._wire import get, json_text
 from crypto_assets.sandbox.faults import Fault, FaultMiddleware, parse
 
@@ -34,23 +38,23 @@ HOST = "127.0.0.1"
 PORT = 8765
 READY_S = 60.0
 """A server that is not up by then has failed."""
-Clock = Callable[[], datetime]
+PING_S, PONG_S = 20.0, 60.0
+"""A WebSocket is pinged so often, and closed when it has not answered after so long."""
 
 
-def clock() -> datetime:
-    """The current UTC time."""
-    return datetime.now(UTC)
+def app(market: SimulatedMarket, now: Now | None = None, faults: Sequence[Fault | str] = ()) -> Starlette:
+    """The application. It shows what is published by `now()` (the real time), and meets requests with `faults`.
 
-
-def app(market: SimulatedMarket, now: Clock = clock, faults: Sequence[Fault | str] = ()) -> Starlette:
-    """The application. It shows what is published by `now()`, and meets requests with `faults`."""
-    world = endpoints.World(market, now)
+    `POST /clock` sets the time if `now` is a `Clock`.
+    """
+    now = now or Clock()
+    world = endpoints.World(market, shown(now))
     modules = endpoints.discover()
     rules = [parse(f, list(modules)) if isinstance(f, str) else f for f in faults]
     mounts = [Mount(f"/{name}", routes=module.routes(world)) for name, module in modules.items()]
 
     def health(_) -> object:
-        found = {"status": "ok", "market": market.market, "seed": market.seed, "now": now().isoformat()}
+        found = {"status": "ok", "market": market.market, "seed": market.seed, "now": now().isoformat(), "speed": _speed(now)}
         return json_text(json.dumps({**found, "providers": list(modules)}))
 
     def empty(path: str) -> bytes:
@@ -58,7 +62,32 @@ def app(market: SimulatedMarket, now: Clock = clock, faults: Sequence[Fault | st
         return modules[name].EMPTY if name in modules else b"{}"
 
     middleware = [Middleware(FaultMiddleware, faults=rules, seed=market.seed, empty=empty)] if rules else []
-    return Starlette(routes=[get("/health", health), *mounts], middleware=middleware)
+
+    async def set_clock(request: Request) -> Response:
+        return _set_clock(now, await request.body())
+
+    routes = [get("/health", health), Route("/clock", set_clock, methods=["POST"]), *mounts]
+    return Starlette(routes=routes, middleware=middleware)
+
+
+def _speed(now: Now) -> float | None:
+    return now.speed if isinstance(now, Clock) else None
+
+
+def _set_clock(now: Now, body: bytes) -> Response:
+    """`{"now": ISO time}`, `{"advance_s": seconds}` and `{"speed": X}`, in this order; answers what holds then."""
+    try:
+        asked = json.loads(body)
+        if not isinstance(now, Clock):
+            raise SettingsError("the clock of this server is given by who started it: start it with --at or --speed")
+        if not isinstance(asked, dict) or not asked or asked.keys() - {"now", "speed", "advance_s"}:
+            raise SettingsError(f"found {asked!r}: expected now, speed or advance_s")
+        moment = datetime.fromisoformat(asked["now"]) if "now" in asked else None
+        speed, advance_s = (None if asked.get(k) is None else float(asked[k]) for k in ("speed", "advance_s"))
+        now.set(now=moment, speed=speed, advance_s=advance_s or 0.0)
+    except (SettingsError, ValueError, TypeError, OverflowError) as error:
+        return json_text(json.dumps({"error": f"clock: {error}"}), 400)
+    return json_text(json.dumps({"now": now().isoformat(), "speed": now.speed}))
 
 
 def serve(
@@ -67,16 +96,26 @@ def serve(
     port: int = PORT,
     faults: Sequence[str] = (),
     *,
-    now: Clock = clock,
+    at: datetime | None = None,
+    speed: float | None = None,
+    replay: Path | str | None = None,
     ready: Callable[[str], None] = print,
 ) -> None:
     """Run until interrupted. `port` 0 takes a free one; `ready(url)` is called when connections are accepted.
 
-    Raises SettingsError for an unknown market, a fault rule that cannot be read, and a port that is taken.
+    The clock starts at `at` and runs at `speed` (see `Clock`). With `replay` the history of that lake is served in place of the
+    simulated market, from its first bar on where `at` is not given. Raises SettingsError for an unknown market, a fault rule
+    that cannot be read, a port that is taken, and a lake without history.
     """
+    from crypto_assets.sandbox.replay import ReplayMarket
     from crypto_assets.sandbox.simulator import SimulatedMarket
 
-    application = app(SimulatedMarket(market, seed), now, faults)
+    if replay is None:
+        application = app(SimulatedMarket(market, seed), Clock(at, speed), faults)
+    else:
+        history = ReplayMarket(replay, seed)
+        clock = Clock(at, speed) if at else Clock(history.start, 1.0 if speed is None else speed)
+        application = app(history, clock, faults)
     with _listening(port) as (found, url):
         ready(url)
         _server(application).run(sockets=[found])
@@ -104,15 +143,18 @@ def running(
     port: int = 0,
     faults: Sequence[str] = (),
     at: datetime | None = None,
+    speed: float | None = None,
+    replay: Path | str | None = None,
 ) -> Iterator[str]:
     """The server as a child process; yields its address once it accepts connections, and stops it at the end.
 
-    `at` freezes its clock. The child ends with this process, however that ends. Raises SettingsError with what the child said
-    when it does not come up.
+    `at` starts its clock there, standing still unless `speed` is given; `replay` is a lake whose history it serves. The child
+    ends with this process, however that ends. Raises SettingsError with what the child said when it does not come up.
     """
     command = [sys.executable, "-m", __name__, "--market", market, "--seed", str(seed), "--port", str(port), "--attached"]
     command += [part for rule in faults for part in ("--fault", rule)]
-    command += ["--at", at.isoformat()] if at else []
+    options = {"--at": at and at.isoformat(), "--speed": speed, "--replay": replay}
+    command += [part for name, value in options.items() if value is not None for part in (name, str(value))]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment())
     try:
         yield _address(child)
@@ -161,7 +203,16 @@ def _listening(port: int) -> Iterator[tuple[socket.socket, str]]:
 
 
 def _server(application: Starlette) -> uvicorn.Server:
-    return uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False, timeout_graceful_shutdown=2))
+    config = uvicorn.Config(
+        application,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PONG_S,
+        ws_per_message_deflate=False,
+    )
+    return uvicorn.Server(config)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -171,19 +222,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--fault", action="append", default=[])
-    parser.add_argument("--at", type=datetime.fromisoformat, help="freeze the clock at this time")
+    parser.add_argument(
+        "--at", type=datetime.fromisoformat, help="start the clock at this time; it stands still without --speed"
+    )
+    parser.add_argument("--speed", type=float, help="seconds of the sandbox in a real second")
+    parser.add_argument("--replay", help="serve the history of this lake")
     parser.add_argument("--attached", action="store_true", help="end when standard input closes")
     given = parser.parse_args(arguments)
     if given.attached:
         threading.Thread(target=_end_with_parent, daemon=True).start()
-    at: datetime | None = given.at
     try:
         serve(
             given.market,
             given.seed,
             given.port,
             given.fault,
-            now=clock if at is None else lambda: at,
+            at=given.at,
+            speed=given.speed,
+            replay=given.replay,
             ready=lambda url: print(url, flush=True),
         )
     except CryptoAssetsError as error:

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from crypto_assets.market.errors import SettingsError
+from crypto_assets.sandbox import microstructure as micro
 from crypto_assets.sandbox.faults import Fault, parse
 from crypto_assets.sandbox.server import app, running, serve, serving
 from crypto_assets_tests.sources.loopback import NOW, market
@@ -45,7 +46,14 @@ def test_limits(get):
 def test_without_a_start_the_newest_rows_come_and_the_last_one_is_open(get):
     rows = klines(get, limit=3)
     assert rows[-1][0] == int(NOW.replace(minute=0).timestamp() * 1000)
-    assert rows[-1][1:6] == [rows[-1][1]] * 4 + ["0.0"]
+    opened = micro.minute_bars(market(), "BTC", "spot", NOW.replace(minute=0), NOW)
+    assert [float(v) for v in rows[-1][1:5]] == [
+        opened["open"][0],
+        opened["high"].max(),
+        opened["low"].min(),
+        opened["close"][-1],
+    ]
+    assert float(rows[-1][5]) == pytest.approx(opened["volume"].sum())
     assert klines(get, endTime=START, limit=2)[-1][0] == START
 
 
