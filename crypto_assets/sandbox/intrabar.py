@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-MOST_AN_HOUR = 240
-"""Aggregate trades in an hourly bar, at most: a month of eight coins is 1.4 million, which the archive's files serve in seconds."""
+MOST_AN_HOUR = 720
+"""Aggregate trades in an hourly bar, at most: one in five seconds is lively enough, and a day of them is a small file."""
 
 
 def aggregates(opened, high, low, close, volume, quote, count, bought) -> np.ndarray:

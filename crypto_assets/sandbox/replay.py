@@ -39,8 +39,8 @@ class ReplayMarket:
         spans = [(s, ts.min(), ts.max()) for frames in self._candles.values() for s, f in frames.items() if len(ts := f["ts"])]
         if not spans:
             raise SettingsError(
-                f"nothing to replay in {self._lake.root}: expected {' or '.join(TABLES.values())} under imports/ or raw/; import "
-                "some with `crypto-assets import`, or name another lake"
+                f"nothing to replay in {self._lake.root}: expected {' or '.join(TABLES.values())} under imports/ or raw/; "
+                "import some with `crypto-assets import`, or name another lake"
             )
         self.symbols: tuple[str, ...] = tuple(sorted({symbol for symbol, _, _ in spans}))
         self.start: datetime = min(first for _, first, _ in spans)
