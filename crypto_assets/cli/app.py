@@ -230,6 +230,26 @@ def quarantine(
 
 
 @app.command()
+def stream(
+    symbols: Annotated[str | None, typer.Option(help="Coins, separated by commas (default: the lake's).")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes (default: at Ctrl-C).", min=0.01)] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Prometheus metrics on this port of 127.0.0.1; 0: a free one.")
+    ] = None,
+    poll: Annotated[str, typer.Option(help="Slow tables to ask at their own pace: core, all or none.")] = "core",
+    world: Annotated[str | None, typer.Option(help="sandbox or live (default: the lake's own).")] = None,
+    lake: LakeOption = None,
+    json_out: JsonOption = None,
+) -> None:
+    """WebSocket bars, trades and books into the hot store, gaps repaired by REST, until Ctrl-C."""
+    from crypto_assets.cli.stream import run
+
+    check_writable(json_out, "--json")
+    result = run(world=world, symbols=symbols, minutes=minutes, metrics_port=metrics_port, poll=poll, lake=lake)
+    write(json_out, result)
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.", min=1, max=65535)] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.", min=1, max=65535)] = 5000,

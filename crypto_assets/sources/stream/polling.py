@@ -12,7 +12,7 @@ import polars as pl
 
 from crypto_assets.lake import Lake, revisions
 from crypto_assets.lake.store import write_parquet
-from crypto_assets.market.errors import SourceError
+from crypto_assets.market.errors import CryptoAssetsError
 from crypto_assets.market.time import DAY, Window, midnight
 from crypto_assets.settings import Settings
 from crypto_assets.sources import Source, _capture
@@ -47,7 +47,7 @@ def poll(source: Source, http: Http, lake: Lake, is_first: bool) -> str:
         reach = FIRST_DAYS if is_first else LATER_DAYS
         rows = source.fetch(Window(midnight(now.date()) - reach * DAY, midnight(now.date()) + DAY), http)
         return f"{_keep(source, rows, lake, now)} new rows"
-    except SourceError as error:
+    except CryptoAssetsError as error:
         return f"refused: {str(error)[:120]}"
 
 
@@ -58,9 +58,11 @@ def name_of(source: Source) -> str:
 
 def read(lake: Lake, source: Source, start: datetime, end: datetime) -> pl.DataFrame:
     """What was polled with `start <= ts < end`, in table shape, all versions."""
-    if not lake.days(name_of(source)):
+    name = name_of(source)
+    files = [lake.path(name, day) for day in lake.days(name) if start.date() <= day <= end.date()]
+    if not files:
         return source.table.empty()
-    return source.table.shape(lake.scan(name_of(source), start, end).collect())
+    return source.table.shape(pl.read_parquet(files)).filter(pl.col("ts") >= start, pl.col("ts") < end)
 
 
 def _keep(source: Source, rows: pl.DataFrame, lake: Lake, now: datetime) -> int:

@@ -55,7 +55,7 @@ class _Market:
 
 @dataclass
 class Stream:
-    """`run` it inside an event loop, or `serve` it until a signal. Raises a SourceError when an exchange cannot be asked."""
+    """`run` it inside an event loop. Raises a SourceError when an exchange cannot be asked at the start."""
 
     settings: Settings
     hot: HotStore
@@ -88,8 +88,9 @@ class Stream:
 
     def _begin(self) -> None:
         """Learn the time and the coins, and where the last run ended. Blocks."""
-        before = time.time() * 1000
-        self._clock.set(repair.exchange_ms(self._http, self.providers[0]))
+        for _ in range(2):  # the first call also makes the connection, so its time says little
+            before = time.time() * 1000
+            self._clock.set(repair.exchange_ms(self._http, self.providers[0]))
         self._ahead_ms = self._clock.ms - (before + time.time() * 1000) / 2
         self._markets = [self._market(provider) for provider in self.providers]
         marks = writer.closed_hours(self.hot)
@@ -157,6 +158,7 @@ class Stream:
     def _heard(self, market: _Market, symbol: str, ms: int, price: float, received: float) -> None:
         provider = market.venue.name
         self._writer.quote(provider, symbol, ms, {"price": price}, received)
+        self.stats.prices[provider, symbol] = price
         self.stats.lag_ms[provider] = time.time() * 1000 + self._ahead_ms - ms
 
     async def _sweep(self, stopping: asyncio.Event) -> None:
@@ -251,19 +253,3 @@ class Stream:
             market.books.close(self._clock.ms)
         await self._writer.flush()
         await asyncio.to_thread(self._roll, self._clock() + timedelta(milliseconds=1))
-
-
-def serve(stream: Stream, minutes: float | None = None) -> None:
-    """Run a stream until SIGINT or SIGTERM, or for so many minutes; both end it cleanly."""
-    import signal
-
-    async def main() -> None:
-        stopping = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stopping.set)
-        if minutes is not None:
-            loop.call_later(60 * minutes, stopping.set)
-        await stream.run(stopping)
-
-    asyncio.run(main())

@@ -45,6 +45,8 @@ class Stats:
     """By provider: how old the newest message was when it arrived, against the exchange's clock as known at the start."""
     delays: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
     """Seconds from the message that made a row to its being stored."""
+    prices: dict[tuple[str, str], float] = field(default_factory=dict)
+    """(provider, symbol) -> newest price."""
     last_bar: dict[tuple[str, str], int] = field(default_factory=dict)
     """(provider, interval) -> end of its newest closed bar, in milliseconds."""
     polled: dict[str, str] = field(default_factory=dict)
