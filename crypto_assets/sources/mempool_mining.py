@@ -44,9 +44,7 @@ class RawMempoolMining(RawTable):
     key = ("metric", "ts", "source")
 
     metric: str = Field(isin=("hash_rate", "difficulty", "difficulty_ratio"), meaning="what the value is")
-    value: float = Field(
-        ge=0, meaning="H/s, mean of the day; difficulty from this block on; that over the one before"
-    )
+    value: float = Field(ge=0, meaning="H/s, mean of the day; difficulty from this block on; that over the one before")
 
 
 def fetch(window: Window, http: Http) -> pl.DataFrame:

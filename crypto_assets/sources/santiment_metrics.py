@@ -50,6 +50,8 @@ RESTRICTED = (
     "exchange_inflow",
     "exchange_outflow",
 )
+ALWAYS = {"BTC", "ETH"}
+"""Coins with values for every day; an answer without any for them is none."""
 MOST_DAYS = 360
 """Longer ranges are asked for in parts: what a query may cost is limited."""
 LAG, RESTRICTED_LAG = timedelta(hours=27), 31 * DAY
@@ -76,9 +78,8 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
     Raises a SourceError: PlanRestrictedError when the key sees none of the metrics.
     """
     parts = [rows for part in window.chunks(MOST_DAYS) for rows in _metrics(part, http)]
-    if not parts:
-        return RawSantimentMetrics.empty()
-    return complete(SOURCE.rows(pl.concat(parts), window, http.now()), window, RESTRICTED_LAG, http.now(), PROVIDER.key)
+    rows = SOURCE.rows(pl.concat(parts), window, http.now()) if parts else RawSantimentMetrics.empty()
+    return complete(rows, window, LAG, http.now(), PROVIDER.key) if ALWAYS & set(http.universe.symbols) else rows
 
 
 def _metrics(window: Window, http: Http) -> Iterator[pl.DataFrame]:

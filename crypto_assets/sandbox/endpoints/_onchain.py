@@ -104,7 +104,7 @@ def adjustments(market: SimulatedMarket, end: datetime) -> pl.DataFrame:
         at = FIRST + n * RETARGET_DAYS * DAY + timedelta(seconds=n * 37_123 % 86_400)
         rows.append((at, FIRST_HEIGHT + 2016 * n, difficulty, round(difficulty / before, 6) if before else 1.0))
         before = difficulty
-    schema = {"ts": UTC_US, "height": pl.Int64, "difficulty": pl.Float64, "ratio": pl.Float64}
+    schema = {"ts": UTC_US, "height": pl.Int64(), "difficulty": pl.Float64(), "ratio": pl.Float64()}
     return pl.DataFrame(rows, schema=schema, orient="row").filter(pl.col("ts") < end)
 
 

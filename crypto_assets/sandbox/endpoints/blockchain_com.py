@@ -30,7 +30,7 @@ SPAN = {"days": 1, "weeks": 7, "months": 30, "years": 365}
 
 
 def _volume(days: chain.Days) -> np.ndarray:
-    return np.round(days["CapMrktCurUSD"] * days.around("volume", 0.005, 0.3, 10.0), 2)
+    return np.round(days["CapMrktCurUSD"] * days.around("volume", 0.012, 0.3, 10.0), 2)
 
 
 METRICS: chain.Metrics = {

@@ -40,7 +40,7 @@ def rows(market: SimulatedMarket, start: datetime, end: datetime, symbols: tuple
         for ts in minutes
         for metric, value in _flat(_overview(market, symbol, ts.date())).items()
     ]
-    schema = {"symbol": pl.String, "ts": UTC_US, "available_at": UTC_US, "metric": pl.String, "value": pl.Float64}
+    schema = {"symbol": pl.String(), "ts": UTC_US, "available_at": UTC_US, "metric": pl.String(), "value": pl.Float64()}
     return pl.DataFrame(found, schema=schema, orient="row")
 
 
