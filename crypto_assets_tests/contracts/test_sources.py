@@ -8,7 +8,7 @@ from polars.testing import assert_frame_equal
 
 from crypto_assets.lake import quarantine
 from crypto_assets.lake.tables import TABLES, RawTable
-from crypto_assets.market.time import Window
+from crypto_assets.market.time import DAY, Window
 from crypto_assets.sources import Source, discover
 from crypto_assets.sources._http import Http
 from crypto_assets.sources._providers import PROVIDERS
@@ -39,8 +39,11 @@ def weeks(http):
 
 
 def span(source: Source) -> Window:
-    """The week, or the present moment where a provider keeps no history."""
-    return Window(NOW - timedelta(minutes=10), NOW + timedelta(minutes=10)) if source.history.kind == "none" else WEEK
+    """The week, the last whole days of a provider that keeps fewer, or the present moment where one keeps no history."""
+    if source.history.kind == "none":
+        return Window(NOW - timedelta(minutes=10), NOW + timedelta(minutes=10))
+    reach = NOW - timedelta(days=source.history.days or 10_000)
+    return WEEK if reach <= WEEK.start else Window.of_days(reach.date() + DAY, NOW.date() - DAY)
 
 
 def pytest_generate_tests(metafunc):
@@ -88,7 +91,7 @@ def test_the_same_question_gives_the_same_rows(source: Source, weeks, http):
 
 
 def test_days_add_up_to_the_window(historic: Source, weeks, http):
-    days = [historic.fetch(Window.of_days(day, day), http) for day in WEEK.days]
+    days = [historic.fetch(Window.of_days(day, day), http) for day in span(historic).days]
     assert_frame_equal(pl.concat(days).sort([*historic.table.key, "available_at"]), weeks[historic.name])
 
 
@@ -104,7 +107,7 @@ def test_a_window_in_the_future_is_empty(historic: Source, http):
 
 
 def test_a_day_without_rows_is_no_error(historic: Source, http):
-    sunday = Window.of_days(date(2024, 10, 13), date(2024, 10, 13))
+    sunday = Window.of_days(span(historic).days[-1], span(historic).days[-1])
     rows = historic.fetch(sunday, http)
     assert rows.schema == historic.table.schema()
     assert_frame_equal(rows, truth(historic, sunday, NOW, http), check_exact=True)
