@@ -111,6 +111,8 @@ def _daily(rows: list[Any], key: str, read: Any, window: Window, path: str) -> d
 
 def _amounts(value: Any) -> dict[str, float]:
     """An object of tokens and their value in USD."""
+    if not isinstance(value, dict):
+        raise ValueError("an object")
     return {token: max(payload.number(usd), 0.0) for token, usd in value.items()}
 
 
