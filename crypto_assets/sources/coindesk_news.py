@@ -50,7 +50,7 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
     if window.start >= now:
         return RawCoindeskNews.empty()
     rows = [row for row in _articles(http, window, now) if row.get("STATUS", "ACTIVE") != "DELETED"]
-    if not rows and now >= window.start + DAY:
+    if not rows and min(window.end, now) - window.start >= DAY:
         raise NotPublishedYetError(PROVIDER.key, f"{PATH}: expected articles from {window.start}, found none: ask again later")
     urls = payload.field(rows, "URL", payload.text, PROVIDER.key, PATH)
     columns = {
@@ -58,11 +58,18 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
         "id": [str(n) for n in payload.field(rows, "ID", payload.integer, PROVIDER.key, PATH)],
         "title": [" ".join(t.split()) for t in payload.field(rows, "TITLE", payload.text, PROVIDER.key, PATH)],
         "url": urls,
-        "domain": [urlsplit(url).hostname or "" for url in urls],
+        "domain": [_host(url) for url in urls],
         "taken_in_at": payload.field(rows, "CREATED_ON", payload.seconds, PROVIDER.key, PATH),
     }
     texts = dict.fromkeys(("id", "title", "url", "domain"), pl.String)
     return SOURCE.rows(payload.frame_of(columns).cast({"taken_in_at": UTC_US, **texts}), window, now)
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _articles(http: Http, window: Window, now: datetime) -> list[Any]:

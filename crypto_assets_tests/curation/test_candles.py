@@ -19,6 +19,7 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 WINDOW = Window.of_days(date(2024, 1, 1), date(2024, 1, 10))
 HOUR = timedelta(hours=1)
 PERP, SPOT = "raw/binance_perp_candles", "raw/binance_candles"
+COINBASE, KRAKEN = "raw/coinbase_candles", "raw/kraken_candles"
 
 
 def bar(hour: int, close: float, source: str, symbol: str = "BTC", known_after: timedelta = HOUR) -> dict:
@@ -40,9 +41,9 @@ SCHEMA = {
 }
 
 
-def curated(perp: list[dict], spot: list[dict]) -> pl.DataFrame:
-    tables = {PERP: pl.DataFrame(perp, schema=SCHEMA), SPOT: pl.DataFrame(spot, schema=SCHEMA)}
-    return derive(DERIVATION, Frames(tables), WINDOW)
+def curated(perp: list[dict], spot: list[dict], coinbase: list[dict] = (), kraken: list[dict] = ()) -> pl.DataFrame:
+    rows = {PERP: perp, SPOT: spot, COINBASE: coinbase, KRAKEN: kraken}
+    return derive(DERIVATION, Frames({name: pl.DataFrame(list(r), schema=SCHEMA) for name, r in rows.items()}), WINDOW)
 
 
 def test_the_perpetual_where_there_is_one_else_spot_else_nothing():
@@ -61,6 +62,30 @@ def test_the_perpetual_where_there_is_one_else_spot_else_nothing():
 @pytest.mark.parametrize(("spot", "disputed"), [(100.99, False), (101.02, True), (98.9, True), (99.1, False)])
 def test_more_than_one_per_cent_apart_is_disputed(spot, disputed):
     assert curated([bar(0, 100.0, "perp")], [bar(0, spot, "spot")])["is_disputed"].to_list() == [disputed]
+
+
+@pytest.mark.parametrize("venue", ["spot", "coinbase", "kraken"])
+@pytest.mark.parametrize(("close", "disputed"), [(100.9, False), (103.0, True), (97.0, True)])
+def test_any_venue_can_dispute_and_its_close_is_shown(venue, close, disputed):
+    rows = curated([bar(0, 100.0, "perp")], **{"spot": [], venue: [bar(0, close, venue)]})
+    assert rows.select("close", f"{venue}_close", "is_disputed").row(0) == (100.0, close, disputed)
+    others = {"spot_close", "coinbase_close", "kraken_close"} - {f"{venue}_close"}
+    assert all(rows[name].to_list() == [None] for name in others)
+
+
+def test_other_venues_never_fill_a_missing_hour():
+    rows = curated([bar(0, 100.0, "perp")], [], [bar(1, 100.0, "coinbase")], [bar(2, 100.0, "kraken")])
+    assert rows["ts"].to_list() == [START]
+
+
+def test_where_spot_is_canonical_the_others_are_compared_with_it():
+    rows = curated([], [bar(0, 100.0, "spot")], [bar(0, 105.0, "coinbase")])
+    assert rows.select("source", "spot_close", "coinbase_close", "is_disputed").row(0) == ("spot", None, 105.0, True)
+
+
+def test_a_close_of_another_venue_known_too_late_is_not_looked_at():
+    late = bar(0, 150.0, "kraken", known_after=timedelta(days=1))
+    assert curated([bar(0, 100.0, "perp")], [], [], [late]).select("kraken_close", "is_disputed").row(0) == (None, False)
 
 
 def test_a_correction_does_not_change_what_was_known_at_the_close():
@@ -82,9 +107,14 @@ def test_candles_keep_their_schema_and_see_no_future():
     perp = candles.drop("is_disputed", "spot_close")
     spot = perp.with_columns(pl.col("open", "high", "low", "close") * 1.001, source=pl.lit("spot")).gather_every(3)
     late = perp.sample(40, seed=1).with_columns(pl.col("close") * 1.01, available_at=pl.col("available_at") + 30 * HOUR)
-    tables = {PERP: pl.concat([perp, late]), SPOT: spot}
+    coinbase, kraken = (
+        spot.with_columns(pl.col("close") * f, source=pl.lit(n)) for f, n in ((1.002, "coinbase"), (0.98, "kraken"))
+    )
+    tables = {PERP: pl.concat([perp, late]), SPOT: spot, COINBASE: coinbase, KRAKEN: kraken}
     rows = derive(DERIVATION, Frames(tables), WINDOW)
-    assert rows.drop("is_disputed", "spot_close").equals(perp.select(c for c in rows.columns if c in perp.columns))
+    own = [c for c in rows.columns if c in perp.columns]
+    assert rows.select(own).equals(perp.select(own))
+    assert rows["is_disputed"].sum() == kraken.height
     assert split(CuratedCandles, rows).bad.is_empty()
     cuts = [START + timedelta(days=4, hours=5)]
 
@@ -95,5 +125,6 @@ def test_candles_keep_their_schema_and_see_no_future():
 
 
 def test_curated_tables_are_discovered():
-    assert set(discover()) == {"candles", "text_scores"}
+    assert set(discover()) == {"candles", "text_scores", "candle_anomalies"}
+    assert list(discover())[-1] == "candle_anomalies"
     assert all(derivation.name == f"curated/{name}" for name, derivation in discover().items())
