@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,15 +65,40 @@ def sandbox(
     market: Annotated[str, typer.Option(help=f"Simulated market: {', '.join(MARKETS)}.")] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 7,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8765,
-    fault: Annotated[list[str] | None, typer.Option(help='Misbehave, for example "binance_spot:429 every 5".')] = None,
+    replay: Annotated[Path | None, typer.Option(help="Serve the imported or ingested history of this lake instead.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="Start the clock here, ISO UTC (default: now, or the first bar of --replay); it stands without --speed."
+        ),
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option(help="Seconds of the sandbox in a real second: 1 real time, 3600 an hour.")
+    ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='Misbehave: "PROVIDER:KIND[=VALUE] WHEN", may be given more than once. Kinds: 429, 500, latency, disconnect, '
+            "truncated, empty, html, wrong_type, duplicated, out_of_order, schema_drift, clock_skew. When: always, every N, "
+            'first N, after N, chance P, every 30s, first 30s, after 30s. For example "binance:disconnect every 30s".'
+        ),
+    ] = None,
 ) -> None:
-    """Serve the simulated market on loopback in every provider's wire format, until Ctrl-C."""
+    """Serve every provider's interface on loopback, by HTTP and WebSocket, until Ctrl-C.
+
+    The data is a simulated market or, with --replay, the history of a lake. GET /health shows the time there; POST /clock with
+    {"now": ISO}, {"advance_s": S} or {"speed": X} sets it.
+    """
     from crypto_assets.sandbox.server import serve
 
     if market not in MARKETS:
         raise SettingsError(f"no market {market!r}: there are {', '.join(MARKETS)}")
-    screen.print(f"sandbox: market {market}, seed {seed}, http://127.0.0.1:{port} (Ctrl-C stops it)")
-    serve(market, seed, port, tuple(fault or ()))
+    what = f"market {market}, seed {seed}" if replay is None else f"history of {replay}"
+
+    def ready(url: str) -> None:
+        screen.print(f"sandbox: {what}, {url} (Ctrl-C stops it)", highlight=False)
+
+    serve(market, seed, port, tuple(fault or ()), at=moment(at, "--at"), speed=speed, replay=replay, ready=ready)
 
 
 @app.command("import")
@@ -293,6 +318,17 @@ def day(text: str | None, option: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError as error:
         raise SettingsError(f"{option} {text!r} is not a date: write it as YYYY-MM-DD") from error
+
+
+def moment(text: str | None, option: str) -> datetime | None:
+    """A time option; without a zone it is UTC. Raises SettingsError naming the option and the form."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SettingsError(f"{option} {text!r} is not a time: write it as YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ") from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def pairs(text: str | None) -> dict[str, str]:

@@ -29,7 +29,8 @@ from crypto_assets.market.errors import CryptoAssetsError, SettingsError
 from crypto_assets.sandbox import endpoints
 from crypto_assets.sandbox.clock import Clock, Now, shown
 from crypto_assets.sandbox.endpoints._wire import get, json_text
-from crypto_assets.sandbox.faults import Fault, FaultMiddleware, parse
+from crypto_assets.sandbox.faults import Fault, parse
+from crypto_assets.sandbox.misbehaviour import FaultMiddleware
 
 if TYPE_CHECKING:
     from crypto_assets.sandbox.simulator import SimulatedMarket
