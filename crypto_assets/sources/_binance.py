@@ -1,28 +1,33 @@
-"""What the three Binance tables share: names of the day, paging, the twelve fields of a kline.
+"""What the Binance tables share: names of the day, paging, the twelve fields of a kline, and the road over the archive's files.
 
-Both hosts answer ascending rows from `startTime` to `endTime` (both inclusive, milliseconds), at most `limit` of them.
+Both hosts answer ascending rows from `startTime` to `endTime` (both inclusive, milliseconds), at most `limit` of them. A row is
+the same by REST and from the archive (`_bulk.py`): same values, same `available_at`, same `source`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from crypto_assets.lake.tables import Field, RawTable
 from crypto_assets.market.coins import Coin
-from crypto_assets.market.errors import BadPayloadError, NotPublishedYetError
+from crypto_assets.market.errors import BadPayloadError, GeoBlockedError, NotPublishedYetError
 from crypto_assets.market.time import DAY, HOUR, Window, midnight
+from crypto_assets.sources import _bulk as bulk
 from crypto_assets.sources import _payload as payload
+from crypto_assets.sources._bulk import File, Layout
 
 if TYPE_CHECKING:
     from crypto_assets.sources._http import Http
 
 INVALID_SYMBOL = "-1121"
+SHORT = 8 * DAY
+"""Up to this length a window of bars is asked for by REST alone: one call a coin."""
 _FIELDS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("ts", payload.milliseconds),
     ("open", payload.number),
@@ -35,6 +40,14 @@ _FIELDS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("trades", payload.integer),
     ("taker_buy_volume", payload.number),
 )
+KLINES: Layout = {
+    "open_time": ("ts", bulk.instant),
+    **{name: (name, bulk.number) for name in ("open", "high", "low", "close", "volume")},
+    "close_time": None,
+    "quote_volume": ("quote_volume_usd", bulk.number),
+    "count": ("trades", bulk.whole),
+    "taker_buy_volume": ("taker_buy_volume", bulk.number),
+}
 
 
 class CandleTable(RawTable):
@@ -75,6 +88,8 @@ class Endpoint:
     step: timedelta
     """Rows are at least this far apart."""
     params: tuple[tuple[str, str], ...] = ()
+    folder: str = ""
+    """Where the archive has the same rows: `spot` or `futures/um`."""
 
 
 def spans(coin: Coin, window: Window, provider: str) -> list[tuple[str, Window]]:
@@ -82,18 +97,116 @@ def spans(coin: Coin, window: Window, provider: str) -> list[tuple[str, Window]]
     end = window.end if coin.delisted is None else min(window.end, midnight(coin.delisted))
     cuts = sorted({window.start, end, *(midnight(day) for _, day in coin.former if window.start < midnight(day) < end)})
     parts = [Window(a, b) for a, b in itertools.pairwise(cuts) if b <= end]
-    return [(coin.name_at(provider, part.start.date()).split(":")[0].replace("/", ""), part) for part in parts]
+    return [(symbol_on(coin, provider, part.start.date()), part) for part in parts]
+
+
+def symbol_on(coin: Coin, provider: str, day: date) -> str:
+    """The exchange symbol of a coin, for example BTCUSDT."""
+    return coin.name_at(provider, day).split(":")[0].replace("/", "")
+
+
+def present(http: Http, provider: str, day: date) -> dict[str, str]:
+    """Exchange symbol -> our symbol of the coins that trade on `day`."""
+    return {symbol_on(coin, provider, day): coin.symbol for coin in http.universe if coin.is_listed(day)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One coin under one exchange symbol, and the past part of the window in which it held."""
+
+    coin: Coin
+    symbol: str
+    window: Window
+
+
+def parts(http: Http, provider: str, window: Window, now: datetime) -> list[Part]:
+    """The universe under its names of the day, up to `now`; empty for a window in the future."""
+    if window.start >= now:
+        return []
+    past = Window(window.start, min(window.end, now))
+    return [Part(coin, symbol, part) for coin in http.universe for symbol, part in spans(coin, past, provider)]
+
+
+def require(frames: list[pl.DataFrame], asked: list[Part], provider: str, what: str) -> None:
+    """Raises NotPublishedYetError if no frame has a row although a coin was listed for a whole day or more."""
+    due = [part.coin.symbol for part in asked if _is_due(part.coin, part.window)]
+    if due and not any(frame.height for frame in frames):
+        start, end = min(part.window.start for part in asked), max(part.window.end for part in asked)
+        names = ", ".join(dict.fromkeys(due))
+        raise NotPublishedYetError(
+            provider, f"{what}: expected rows of {names} from {start} to {end}, found empty lists only: ask again later"
+        )
 
 
 def klines(http: Http, endpoint: Endpoint, window: Window) -> pl.DataFrame:
-    """All closed bars of the universe in `window`, columns of a CandleTable without `source` and `available_at`."""
-    frames = []
-    for coin, symbol, rows in _rows(http, endpoint, window, lambda row: row[0]):
-        where = f"{endpoint.method} {symbol}"
-        columns = {n: payload.field(rows, k, read, endpoint.provider, where, n) for k, (n, read) in enumerate(_FIELDS)}
-        closed = payload.frame_of(columns).filter(pl.col("close_time") < http.now()).drop("close_time")
-        frames.append(closed.with_columns(symbol=pl.lit(coin.symbol)))
+    """All closed bars of the universe in `window`, columns of a CandleTable without `source` and `available_at`.
+
+    In a window longer than `SHORT` the closed months come from the archive's monthly files, where it has them; the rest, which
+    is at most a page or two of each coin, comes by REST. Where the exchange does not serve this address (HTTP 451), the days
+    come from the archive too, and only if one of them is not there yet the refusal stands.
+    """
+    now = http.now()
+    asked = parts(http, endpoint.provider, window, now)
+    frames: list[pl.DataFrame] = []
+    rest = asked
+    if window.end - window.start > SHORT:
+        monthly = [f for p in asked for f in bulk.months(endpoint.folder, "klines", p.symbol, p.window, now, "1h")]
+        frames, rest = archived(asked, bulk.sound(http, monthly, KLINES))
+    try:
+        found = [(part, pages(http, endpoint, part, lambda row: row[0])) for part in rest]
+        frames += [_bars(endpoint, part, rows, now) for part, rows in found if rows]
+    except GeoBlockedError:
+        daily = [f for p in rest for f in bulk.days(endpoint.folder, "klines", p.symbol, p.window, now, "1h")]
+        more, refused = archived(rest, bulk.sound(http, daily, KLINES))
+        if any(part.coin.is_listed(day) for part in refused for day in part.window.days):
+            raise
+        frames += more
+    require(frames, asked, endpoint.provider, endpoint.method)
     return pl.concat(frames) if frames else CandleTable.empty().drop("source", "available_at")
+
+
+def archived(
+    asked: list[Part],
+    found: Iterable[tuple[File, pl.DataFrame | None]],
+    reduce: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows,
+) -> tuple[list[pl.DataFrame], list[Part]]:
+    """What the archive's files (of `bulk.read` or `bulk.sound`) hold of the parts asked for, and the parts they do not cover.
+
+    Of each file only the rows of its own span and part, through `reduce`, with `symbol`.
+    """
+    of = {part.symbol: part for part in asked}
+    have: dict[str, list[Window]] = {part.symbol: [] for part in asked}
+    frames = []
+    for file, rows in found:
+        if rows is not None:
+            part = of[file.symbol]
+            inside = rows.filter(within(file.span), within(part.window))
+            frames.append(reduce(inside).with_columns(symbol=pl.lit(part.coin.symbol)))
+            have[file.symbol].append(file.span)
+    rest = [Part(part.coin, part.symbol, gap) for part in asked for gap in gaps(part.window, have[part.symbol])]
+    return frames, rest
+
+
+def gaps(window: Window, covered: list[Window]) -> list[Window]:
+    """What of `window` the others leave open, in order."""
+    found, start = [], window.start
+    for span in sorted(covered):
+        if start < span.start:
+            found.append(Window(start, min(span.start, window.end)))
+        start = max(start, span.end)
+    return found + ([Window(start, window.end)] if start < window.end else [])
+
+
+def within(window: Window) -> pl.Expr:
+    """Whether `ts` lies in the window."""
+    return (pl.col("ts") >= window.start) & (pl.col("ts") < window.end)
+
+
+def _bars(endpoint: Endpoint, part: Part, rows: list[Any], now: datetime) -> pl.DataFrame:
+    where = f"{endpoint.method} {part.symbol}"
+    columns = {n: payload.field(rows, k, read, endpoint.provider, where, n) for k, (n, read) in enumerate(_FIELDS)}
+    closed = payload.frame_of(columns).filter(pl.col("close_time") < now).drop("close_time")
+    return closed.with_columns(symbol=pl.lit(part.coin.symbol))
 
 
 def funding(http: Http, endpoint: Endpoint, window: Window) -> pl.DataFrame:
@@ -101,10 +214,15 @@ def funding(http: Http, endpoint: Endpoint, window: Window) -> pl.DataFrame:
 
     Special settlements (dividends of tokenised stocks) are left out.
     """
+    now = http.now()
+    asked = parts(http, endpoint.provider, window, now)
     frames = []
-    for coin, symbol, rows in _rows(http, endpoint, window, lambda row: row["fundingTime"]):
-        where = f"{endpoint.method} {symbol}"
+    for part in asked:
+        where = f"{endpoint.method} {part.symbol}"
+        rows = pages(http, endpoint, part, lambda row: row["fundingTime"])
         regular = [row for row in rows if row.get("rateType", "Regular") == "Regular"]
+        if not regular:
+            continue
         prices = [{"markPrice": None, **row} for row in regular]  # absent in rows before 2023-11
         columns = {
             "ts": payload.field(regular, "fundingTime", payload.milliseconds, endpoint.provider, where),
@@ -112,67 +230,56 @@ def funding(http: Http, endpoint: Endpoint, window: Window) -> pl.DataFrame:
             "mark_price": payload.field(prices, "markPrice", payload.number_or_none, endpoint.provider, where),
         }
         frame = payload.frame_of(columns).with_columns(pl.col("ts").dt.truncate("1s"), pl.col("mark_price").cast(pl.Float64))
-        frames.append(frame.with_columns(symbol=pl.lit(coin.symbol)))
+        frames.append(frame.with_columns(symbol=pl.lit(part.coin.symbol)))
+    require(frames, asked, endpoint.provider, endpoint.method)
     return pl.concat(frames) if frames else pl.DataFrame()
-
-
-def _rows(http: Http, endpoint: Endpoint, window: Window, time_of: Callable[[Any], Any]) -> list[tuple[Coin, str, list[Any]]]:
-    """(coin, exchange symbol, its rows) for every coin and name. Raises NotPublishedYetError if no listed coin has any."""
-    now = http.now()
-    if window.start >= now:
-        return []
-    past = Window(window.start, min(window.end, now))
-    found = [
-        (coin, symbol, _pages(http, endpoint, coin, symbol, part, time_of))
-        for coin in http.universe
-        for symbol, part in spans(coin, past, endpoint.provider)
-    ]
-    due = [coin.symbol for coin in http.universe if _is_due(coin, past)]
-    if due and not any(rows for _, _, rows in found):
-        raise NotPublishedYetError(
-            endpoint.provider,
-            f"{endpoint.method}: expected rows of {', '.join(due)} from {past.start} to {past.end}, found empty lists only: "
-            f"ask again later",
-        )
-    return [entry for entry in found if entry[2]]
 
 
 def _is_due(coin: Coin, window: Window) -> bool:
     return window.end - window.start >= DAY and all(coin.is_listed(day) for day in window.days)
 
 
-def _pages(http: Http, endpoint: Endpoint, coin: Coin, symbol: str, window: Window, time_of: Callable[[Any], Any]) -> list[Any]:
-    """Every row of one symbol. A page that is empty though the coin is listed is asked for once more before it is believed."""
-    start, end = _ms(window.start), _ms(window.end)
+def pages(http: Http, endpoint: Endpoint, part: Part, time_of: Callable[[Any], Any]) -> list[Any]:
+    """Every row of one part. A page that is empty though the coin is listed is asked for once more before it is believed."""
+    start, end = ms(part.window.start), ms(part.window.end)
     rows: list[Any] = []
     while start < end:
-        params = {"symbol": symbol, **dict(endpoint.params), "startTime": start, "endTime": end - 1, "limit": endpoint.limit}
-        page = _page(http, endpoint, coin, params, window)
-        if not page and _is_due(coin, window):
-            page = _page(http, endpoint, coin, params, window)
-        rows += page
-        if len(page) < endpoint.limit:
+        span = {"startTime": start, "endTime": end - 1, "limit": endpoint.limit}
+        found = page(http, endpoint.provider, endpoint.method, part, {**dict(endpoint.params), **span})
+        rows += found
+        if len(found) < endpoint.limit:
             break
-        where = f"{endpoint.method} {symbol}"
+        where = f"{endpoint.method} {part.symbol}"
         try:
-            last = int(time_of(page[-1]))
+            last = int(time_of(found[-1]))
         except (LookupError, TypeError, ValueError):
-            raise BadPayloadError(endpoint.provider, f"{where}: the last row has no time: {str(page[-1])[:80]}") from None
+            raise BadPayloadError(endpoint.provider, f"{where}: the last row has no time: {str(found[-1])[:80]}") from None
         if last < start:
             raise BadPayloadError(endpoint.provider, f"{where}: the last row must be later than {start}, was of {last}")
         start = last + int(endpoint.step.total_seconds() * 1000)
     return rows
 
 
-def _page(http: Http, endpoint: Endpoint, coin: Coin, params: dict[str, Any], window: Window) -> list[Any]:
-    try:
-        answer = http.call(endpoint.provider, endpoint.method, params)
-    except BadPayloadError as error:
-        if INVALID_SYMBOL in str(error) and not _is_due(coin, window):
-            return []
-        raise
-    return payload.entries(answer, endpoint.provider, f"{endpoint.method} {params['symbol']}")
+def page(http: Http, provider: str, method: str, part: Part, params: dict[str, Any]) -> list[Any]:
+    """One page of one symbol, asked for again where it is empty though the coin is listed; empty for an unlisted symbol."""
+    is_due = _is_due(part.coin, part.window)
+    for _ in range(1 + is_due):
+        try:
+            answer = http.call(provider, method, {"symbol": part.symbol, **params})
+        except BadPayloadError as error:
+            if INVALID_SYMBOL in str(error) and not is_due:
+                return []
+            raise
+        if rows := payload.entries(answer, provider, f"{method} {part.symbol}"):
+            return rows
+    return []
 
 
-def _ms(moment: datetime) -> int:
+def minute_of(moment: datetime) -> datetime:
+    """The minute the moment lies in: `ts` of a snapshot."""
+    return moment.replace(second=0, microsecond=0)
+
+
+def ms(moment: datetime) -> int:
+    """Milliseconds since 1970."""
     return round(moment.timestamp() * 1000)

@@ -26,7 +26,7 @@ class RawBinanceCandles(CandleTable):
     name = "raw/binance_candles"
 
 
-ENDPOINT = Endpoint("binance_spot", "publicGetKlines", limit=1000, step=HOUR, params=(("interval", "1h"),))
+ENDPOINT = Endpoint("binance_spot", "publicGetKlines", limit=1000, step=HOUR, params=(("interval", "1h"),), folder="spot")
 
 
 def fetch(window: Window, http: Http) -> pl.DataFrame:

@@ -25,7 +25,9 @@ class RawBinancePerpCandles(CandleTable):
     name = "raw/binance_perp_candles"
 
 
-ENDPOINT = Endpoint("binance_futures", "fapiPublicGetKlines", limit=1500, step=HOUR, params=(("interval", "1h"),))
+ENDPOINT = Endpoint(
+    "binance_futures", "fapiPublicGetKlines", limit=1500, step=HOUR, params=(("interval", "1h"),), folder="futures/um"
+)
 
 
 def fetch(window: Window, http: Http) -> pl.DataFrame:

@@ -1,12 +1,14 @@
 """Binance USD-M. REST: `/fapi/v1/ping`, `time`, `exchangeInfo`, `klines` (at most 1500 bars), `aggTrades`, `depth`,
-`fundingRate` (at most 1000). WebSocket: books and single trades under `/public`, all else under `/market`; the old root is
-silent.
+`premiumIndexKlines`,
+`fundingRate` (at most 1000); `/futures/data/...`. WebSocket: books and single trades under `/public`, all else under `/market`;
+the old root is silent.
 """
 
 from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import partial
 
 import polars as pl
 from starlette.requests import Request
@@ -25,6 +27,7 @@ from crypto_assets.sandbox.endpoints._binance import (
     span,
     symbol_of,
 )
+from crypto_assets.sandbox.endpoints._binance_market import POSITIONS, held, premium_klines
 from crypto_assets.sandbox.endpoints._wire import decimal, get, json_text, to_ms
 
 EMPTY = b"[]"
@@ -47,6 +50,8 @@ def routes(world: World) -> list[BaseRoute]:
         get("/fapi/v1/klines", answering(lambda request: klines(world, request, "perp", MOST_BARS))),
         get("/fapi/v1/aggTrades", answering(lambda request: aggregate_trades(world, request, "perp"))),
         get("/fapi/v1/depth", answering(lambda request: depth(world, request, "perp"))),
+        get("/fapi/v1/premiumIndexKlines", answering(lambda request: premium_klines(world, request, MOST_BARS))),
+        *(get(f"/futures/data/{call}", answering(partial(held, world, call=call))) for call in POSITIONS),
         get("/fapi/v1/fundingRate", answering(lambda request: _funding(world, request))),
         *socket.routes(world, "perp", "/public", PUBLIC),
         *socket.routes(world, "perp", "/market", MARKET),
