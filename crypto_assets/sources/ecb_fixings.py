@@ -73,7 +73,8 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
         except SourceError:
             raise error from None
         _log.warning("%s; the ECB was asked instead", error)
-    return SOURCE.rows(rates.with_columns(dxy_ecb=dollar_index()), window, now)
+    each = rates.unique("ts", maintain_order=True)  # a part that begins on a weekend begins with the Friday before
+    return SOURCE.rows(each.with_columns(dxy_ecb=dollar_index()), window, now)
 
 
 def dollar_index() -> pl.Expr:
