@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from crypto_assets.sandbox.endpoints import World
+from crypto_assets.sandbox.endpoints import World, _paxg
 from crypto_assets.sandbox.endpoints import _binance_socket as socket
-from crypto_assets.sandbox.endpoints import _paxg
 from crypto_assets.sandbox.endpoints._binance import aggregate_trades, answering, depth, exchange_info, klines
 from crypto_assets.sandbox.endpoints._binance_market import tickers
 from crypto_assets.sandbox.endpoints._wire import get, json_text, to_ms
