@@ -17,6 +17,8 @@ IN_PROCESS = dg.in_process_executor
 REREAD_DAYS = 7
 """Each daily run covers the last week: what was not published yet, or was revised, is added as further versions, and labels
 are filled as their future becomes known. A week is the longest window a provider here revises by rule (Coin Metrics)."""
+REREAD_MORE_DAYS = 14
+"""The same for further raw tables: oil prices (EIA) and the broad dollar (FRED) come up to ten days after their day."""
 
 
 def jobs() -> list[Any]:
@@ -66,16 +68,16 @@ def daily_schedule(definitions: list[Any], parts: Partitions) -> list[Any]:
     def ingest_daily(context: dg.ScheduleEvaluationContext):
         return ingest_daily_range(context)
 
-    def ingest_daily_range(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    def ingest_daily_range(context: dg.ScheduleEvaluationContext, reread_days: int = REREAD_DAYS) -> dg.RunRequest:
         newest = context.scheduled_execution_time.date() - DAY
         first = date.fromisoformat(parts.daily.get_first_partition_key() or newest.isoformat())
-        days = (max(first, newest - (REREAD_DAYS - 1) * DAY).isoformat(), newest.isoformat())
+        days = (max(first, newest - (reread_days - 1) * DAY).isoformat(), newest.isoformat())
         ends = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
         return dg.RunRequest(run_key=days[1], tags=dict(zip(ends, days, strict=True)))
 
     @dg.schedule(job=by_name["ingest_more"], cron_schedule="0 2 * * *", name="ingest_more_daily", execution_timezone="UTC")
     def ingest_more_daily(context: dg.ScheduleEvaluationContext):
-        return ingest_daily_range(context)
+        return ingest_daily_range(context, REREAD_MORE_DAYS)
 
     @dg.schedule(job=by_name["forecast"], cron_schedule="0 4 * * *", name="forecast_daily", execution_timezone="UTC")
     def forecast_daily(context: dg.ScheduleEvaluationContext):
