@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from crypto_assets.orchestration.access import Access, adopt
+from crypto_assets.orchestration.assets.anomalies import anomaly_checks
 from crypto_assets.orchestration.assets.backtests import backtest_assets
 from crypto_assets.orchestration.assets.models import fusion_assets, model_assets
 from crypto_assets.orchestration.assets.tables import derived_asset, source_asset
@@ -41,6 +42,7 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
     all_jobs = jobs()
     return dg.Definitions(
         assets=assets,
+        asset_checks=[anomaly_checks()],
         jobs=all_jobs,
         schedules=daily_schedule(all_jobs, parts),
         resources={"access": Access(settings), **resources},

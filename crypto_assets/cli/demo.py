@@ -48,7 +48,7 @@ def run(*, days: int, market: str, seed: int, preset: str | None, lake: Path | N
     )
     with PeakMemory() as memory, served(settings) as ready:
         write_oracle(ready)
-        jobs = ("ingest", MORE, *JOBS[1:]) if all_sources else JOBS
+        jobs = (MORE, *JOBS) if all_sources else JOBS  # what candles are compared with comes before them
         ran = materialise(ready, (ready.first_day, ready.last_day), jobs)
     has_scores = days > settings.warmup_days
     result = (read_scores(Lake(settings.lake)) if has_scores else {}) | {

@@ -27,6 +27,8 @@ from crypto_assets.sources import _archive, discover
 
 CHUNK_DAYS = 366
 """Derived a year at a time, so that the intermediate columns of a long history never lie in memory together."""
+RESULTS = ("curated/candles", "features/matrix", "labels/targets")
+"""The derived tables that `assemble` returns."""
 Progress = Callable[[str, float], None]
 """Called with a step's name and the share done."""
 
@@ -81,7 +83,7 @@ def assemble(
     cache: Path | None = None,
 ) -> Assembled:
     """Matrix, labels, candles and funding for `window`. With `cache`, results are kept there under a hash of all inputs."""
-    steps = derivations(families)
+    steps = _needed(derivations(families), RESULTS)
     folder = None if cache is None else cache / _fingerprint(reader, window, steps)
     if folder is not None and (folder / "done").exists():
         parts = {name: pl.read_parquet(folder / f"{name}.parquet") for name in ("matrix", "labels", "candles", "funding")}
@@ -104,6 +106,14 @@ def assemble(
             write_parquet(folder / f"{name}.parquet", getattr(assembled, name))
         (folder / "done").touch()
     return assembled
+
+
+def _needed(steps: Sequence[Derivation], wanted: Sequence[str]) -> list[Derivation]:
+    """The steps that lead to the tables `wanted`, in their order."""
+    names = set(wanted)
+    for step in reversed(steps):
+        names |= set(step.inputs.values()) if step.name in names else set()
+    return [step for step in steps if step.name in names]
 
 
 def _in_chunks(step: Derivation, reader: Reader, window: Window) -> pl.DataFrame:

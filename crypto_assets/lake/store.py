@@ -22,6 +22,8 @@ from crypto_assets.market.time import Window
 
 PART = "part.parquet"
 LAYERS = ("raw", "curated", "features", "labels", "models", "forecasts", "fusion", "backtests", "monitoring")
+GROWING = ("raw", "curated")
+"""Layers whose tables have columns of their own; the others' follow from the chosen features and models."""
 
 
 class Reader(Protocol):
@@ -97,7 +99,7 @@ class Lake:
         days = [d for d in self.days(table) if (start is None or d >= start.date()) and (last is None or d <= last)]
         if not days:
             return nothing(table)
-        return _between(pl.scan_parquet([self.path(table, d) for d in days], hive_partitioning=False), start, end)
+        return _between(_scan(table, [self.path(table, d) for d in days]), start, end)
 
     def write(self, table: type[Table], frame: pl.DataFrame, window: Window) -> dict[date, int]:
         """Replace every day of `window` by the rows of `frame`; returns rows by day.
@@ -147,6 +149,13 @@ def write_bytes(path: Path, content: bytes) -> bool:
     except OSError as error:
         raise LakeError(f"cannot write {path} ({error.strerror}): free space or make the lake writable") from error
     return True
+
+
+def _scan(table: str, files: list[Path]) -> pl.LazyFrame:
+    """The rows of the files; a file written before its raw or curated table gained a column has nulls there."""
+    if table.split("/")[0] not in GROWING or table not in TABLES:
+        return pl.scan_parquet(files, hive_partitioning=False)
+    return pl.scan_parquet(files, schema=TABLES[table].schema(), missing_columns="insert", hive_partitioning=False)
 
 
 def _between(frame: pl.LazyFrame, start: datetime | None, end: datetime | None) -> pl.LazyFrame:

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crypto_assets.curation.candles import CuratedCandles
 from crypto_assets.lake import Field, Frames, Lake, RawTable
-from crypto_assets.lake.store import write_bytes
+from crypto_assets.lake.store import write_bytes, write_parquet
 from crypto_assets.market.errors import LakeError, SchemaError
 from crypto_assets.market.time import Window, midnight
+from crypto_assets_tests.features.market import random_market
 
 START = date(2024, 1, 1)
 
@@ -187,3 +189,12 @@ def test_the_catalog_is_read_only_and_sees_the_lake_alone(tmp_path):
     for sql in (f"SELECT * FROM '{outside}'", "CREATE TABLE t (a INT)", "SELECT * FROM raw.nothing"):
         with pytest.raises(LakeError, match=r"raw\.store_probe"):
             catalog.query(lake, sql)
+
+
+def test_a_day_written_before_a_column_existed_has_nulls_there(tmp_path):
+    written = CuratedCandles.shape(random_market(("BTC",), date(2024, 1, 1), 2)["curated/candles"])
+    lake = Lake(tmp_path)
+    lake.write(CuratedCandles, written, Window.of_days(date(2024, 1, 1), date(2024, 1, 2)))
+    old = lake.path("curated/candles", date(2024, 1, 1))
+    write_parquet(old, pl.read_parquet(old).drop("coinbase_close", "kraken_close"))
+    assert lake.scan("curated/candles").collect().equals(written)
