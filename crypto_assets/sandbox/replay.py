@@ -2,13 +2,13 @@
 
 It reads what was imported (`imports/<table>`), and what was ingested (`raw/<table>`) where nothing was imported. Of a row with
 several versions the newest is served, from the time its subject was published: providers' lags are the endpoints'. Coins and
-days that are not there are not listed; a table that is not there is empty. What the endpoints serve beside these tables comes
-from the generators of `randomness`, as in a simulated market.
+days that are not there are not listed, and only providers of tables that are there are served (`providers`). What happens
+inside a bar, books, and positions are made up around it, as in a simulated market.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +23,20 @@ from crypto_assets.sandbox.randomness import Randomness
 
 TABLES = {"spot": "binance_candles", "perp": "binance_perp_candles"}
 """Venue -> table of its candles."""
+PROVIDERS = {
+    "binance_candles": ("binance_spot", "binance_archive"),
+    "binance_perp_candles": ("binance_futures", "binance_archive"),
+    "binance_funding": ("binance_futures",),
+    "news": ("gdelt_bulk",),
+    "coinmetrics_onchain": ("coinmetrics",),
+    "defillama_tvl": ("defillama",),
+    "treasury_10y": ("treasury",),
+    "cboe_vix": ("cboe",),
+    "fear_greed": ("alternative_me",),
+}
+"""Table -> providers whose interface shows it."""
+STAMP = timedelta(minutes=30)
+"""News are served in the file of the next half past."""
 GONE = 7 * DAY
 """A coin without a bar for so long before the end of the history has been delisted."""
 
@@ -36,6 +50,9 @@ class ReplayMarket:
         self.randomness = Randomness(self.market, seed)
         self._lake = Lake(root)
         self._read: dict[str, pl.DataFrame] = {}
+        self._news: pl.DataFrame | None = None
+        self.providers = frozenset(p for table, names in PROVIDERS.items() if self._scan(table) is not None for p in names)
+        """Keys of the providers that have something to show."""
         spans = [(s, ts.min(), ts.max()) for frames in self._candles.values() for s, f in frames.items() if len(ts := f["ts"])]
         if not spans:
             raise SettingsError(
@@ -75,7 +92,10 @@ class ReplayMarket:
 
     def headlines(self, start: datetime, end: datetime) -> pl.DataFrame:
         """News in `[start, end)`: ts, id, title, url, domain."""
-        return _between(self._table("news", "id", "title", "url", "domain"), start, end)
+        if self._news is None:
+            stamped = (pl.col("ts") + STAMP - timedelta(microseconds=1)).dt.truncate("1h") + STAMP
+            self._news = self._table("news", "id", "title", "url", "domain").with_columns(stamped).sort("ts", "id")
+        return _between(self._news, start, end)
 
     def onchain(self, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
         """Daily on-chain metrics: ts, metric, value."""
@@ -118,18 +138,21 @@ class ReplayMarket:
     def _load(self, name: str, *columns: str) -> pl.DataFrame:
         """Columns ts and `columns` of a table, newest versions, in the order of ts; empty where the lake has none."""
         wanted = {"ts": UTC_US, **{column: _TYPES.get(column, pl.Float64()) for column in columns}}
-        files = sorted((self._lake.root / "imports" / name).glob("*.parquet"))
-        if files:
-            rows = pl.concat([pl.scan_parquet(f) for f in files], how="vertical_relaxed")
-        elif self._lake.days(f"raw/{name}"):
-            rows = self._lake.scan(f"raw/{name}")
-        else:
+        rows = self._scan(name)
+        if rows is None:
             return pl.DataFrame(schema=wanted)
         key = ["ts", *(column for column in columns if column in _KEYS)]
         chosen = (
             rows.select(*(pl.col(c).cast(t) for c, t in wanted.items()), "available_at").sort(*key, "available_at").collect()
         )
         return chosen.unique(key, keep="last", maintain_order=True).drop("available_at")
+
+    def _scan(self, name: str) -> pl.LazyFrame | None:
+        """The rows of a table with all versions; None where the lake has none."""
+        files = sorted((self._lake.root / "imports" / name).glob("*.parquet"))
+        if files:
+            return pl.concat([pl.scan_parquet(f) for f in files], how="vertical_relaxed")
+        return self._lake.scan(f"raw/{name}") if self._lake.days(f"raw/{name}") else None
 
     def _known(self, symbol: str) -> str:
         if symbol not in self._spans:

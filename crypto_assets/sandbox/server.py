@@ -31,6 +31,7 @@ from crypto_assets.sandbox.clock import Clock, Now, shown
 from crypto_assets.sandbox.endpoints._wire import get, json_text
 from crypto_assets.sandbox.faults import Fault, parse
 from crypto_assets.sandbox.misbehaviour import FaultMiddleware
+from crypto_assets.sandbox.replay import ReplayMarket
 
 if TYPE_CHECKING:
     from crypto_assets.sandbox.simulator import SimulatedMarket
@@ -43,14 +44,16 @@ PING_S, PONG_S = 20.0, 60.0
 """A WebSocket is pinged so often, and closed when it has not answered after so long."""
 
 
-def app(market: SimulatedMarket, now: Now | None = None, faults: Sequence[Fault | str] = ()) -> Starlette:
+def app(market: SimulatedMarket | ReplayMarket, now: Now | None = None, faults: Sequence[Fault | str] = ()) -> Starlette:
     """The application. It shows what is published by `now()` (the real time), and meets requests with `faults`.
 
-    `POST /clock` sets the time if `now` is a `Clock`.
+    `POST /clock` sets the time if `now` is a `Clock`. A replay has the providers of its tables only.
     """
     now = now or Clock()
     world = endpoints.World(market, shown(now))
     modules = endpoints.discover()
+    if isinstance(market, ReplayMarket):
+        modules = {name: module for name, module in modules.items() if name in market.providers}
     rules = [parse(f, list(modules)) if isinstance(f, str) else f for f in faults]
     mounts = [Mount(f"/{name}", routes=module.routes(world)) for name, module in modules.items()]
 
@@ -108,7 +111,6 @@ def serve(
     simulated market, from its first bar on where `at` is not given. Raises SettingsError for an unknown market, a fault rule
     that cannot be read, a port that is taken, and a lake without history.
     """
-    from crypto_assets.sandbox.replay import ReplayMarket
     from crypto_assets.sandbox.simulator import SimulatedMarket
 
     if replay is None:

@@ -8,6 +8,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 JSON = "application/json"
+BEGINNING = datetime(2009, 1, 3, tzinfo=UTC)
+"""Before all data there is: a market leaves out what it has not."""
 
 
 def decimal(value: float) -> str:

@@ -10,9 +10,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from crypto_assets.market.time import DAY, midnight
-from crypto_assets.sandbox.daily import FIRST_DAY
 from crypto_assets.sandbox.endpoints import World
-from crypto_assets.sandbox.endpoints._wire import get, json_text
+from crypto_assets.sandbox.endpoints._wire import BEGINNING, get, json_text
 
 EMPTY = b'{"name":"Fear and Greed Index","data":[],"metadata":{"error":null}}'
 LAG = timedelta(minutes=5)
@@ -29,7 +28,7 @@ def _index(world: World, request: Request) -> Response:
     if not text.isdecimal():
         return _answer([], "limit must be a number")
     now = world.now()
-    frame = world.market.fear_greed(midnight(FIRST_DAY), now - LAG + timedelta(microseconds=1))
+    frame = world.market.fear_greed(BEGINNING, now - LAG + timedelta(microseconds=1))
     rows = [_row(row) for row in frame.sort("ts", descending=True).iter_rows(named=True)]
     rows = rows[: int(text)] if int(text) else rows
     if rows:

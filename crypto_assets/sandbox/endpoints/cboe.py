@@ -7,10 +7,8 @@ from datetime import timedelta
 from starlette.responses import Response
 from starlette.routing import Route
 
-from crypto_assets.market.time import midnight
-from crypto_assets.sandbox.daily import FIRST_DAY
 from crypto_assets.sandbox.endpoints import World
-from crypto_assets.sandbox.endpoints._wire import get
+from crypto_assets.sandbox.endpoints._wire import BEGINNING, get
 
 HEADER = "DATE,OPEN,HIGH,LOW,CLOSE"
 EMPTY = f"{HEADER}\n".encode()
@@ -23,7 +21,7 @@ def routes(world: World) -> list[Route]:
 
 
 def _history(world: World) -> Response:
-    frame = world.market.vix(midnight(FIRST_DAY), world.now() - LAG + timedelta(microseconds=1))
+    frame = world.market.vix(BEGINNING, world.now() - LAG + timedelta(microseconds=1))
     rows = [
         f"{ts:%m/%d/%Y}," + ",".join(f"{value:.6f}" for value in values)
         for ts, *values in frame.sort("ts").select("ts", "open", "high", "low", "close").iter_rows()

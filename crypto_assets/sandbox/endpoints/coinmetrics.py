@@ -17,7 +17,6 @@ from starlette.routing import Route
 from crypto_assets.market.coins import COINS
 from crypto_assets.sandbox.endpoints import World
 from crypto_assets.sandbox.endpoints._wire import decimal, get, json_text
-from crypto_assets.sandbox.planting import SYMBOLS
 
 EMPTY = b'{"data":[]}'
 LAG = timedelta(hours=26, minutes=30)
@@ -49,7 +48,7 @@ def routes(world: World) -> list[Route]:
 
 def _asset_metrics(world: World, request: Request) -> Response:
     query = dict(request.query_params)
-    assets = _assets(query)
+    assets = _assets(world, query)
     metrics = _metrics(query)
     start, end = _day(query, "start_time", datetime(2009, 1, 1, tzinfo=UTC)), _day(query, "end_time", world.now())
     known = min(end + timedelta(microseconds=1), world.now() - LAG + timedelta(microseconds=1))
@@ -80,9 +79,9 @@ def _rows(world: World, asset: str, symbol: str, metrics: list[str], start: date
     return [by_day[ts] for ts in sorted(by_day)]
 
 
-def _assets(query: dict[str, str]) -> dict[str, str]:
+def _assets(world: World, query: dict[str, str]) -> dict[str, str]:
     """Asset as the provider calls it -> our symbol."""
-    known = {COINS[symbol].name_at("coinmetrics"): symbol for symbol in SYMBOLS}
+    known = {COINS[symbol].name_at("coinmetrics"): symbol for symbol in world.market.symbols}
     asked = [name for name in query.get("assets", "").split(",") if name]
     if not asked:
         raise RefusedError(400, "bad_parameter", "Bad parameter 'assets'. Missing required value.")

@@ -20,7 +20,7 @@ from crypto_assets.market.time import midnight
 from crypto_assets.sandbox import defi
 from crypto_assets.sandbox.daily import FIRST_DAY
 from crypto_assets.sandbox.endpoints import World
-from crypto_assets.sandbox.endpoints._wire import get, json_text
+from crypto_assets.sandbox.endpoints._wire import BEGINNING, get, json_text
 from crypto_assets.sandbox.planting import DEFI_CHAINS
 from crypto_assets.sandbox.series import days
 
@@ -60,7 +60,7 @@ def _chain(world: World, request: Request) -> Response:
 
 def _history(world: World, chain: str) -> Response:
     now = world.now()
-    frame = world.market.tvl(midnight(FIRST_DAY), now - FINAL_AFTER + timedelta(microseconds=1))
+    frame = world.market.tvl(BEGINNING, now - FINAL_AFTER + timedelta(microseconds=1))
     final = frame.filter(pl.col("chain") == chain).sort("ts").select("ts", "tvl_usd")
     rows = [{"date": int(ts.timestamp()), "tvl": tvl} for ts, tvl in final.iter_rows()]
     if rows:  # days that are not final yet show the last known value

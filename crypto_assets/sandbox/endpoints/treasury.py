@@ -8,10 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from crypto_assets.market.time import midnight
-from crypto_assets.sandbox.daily import FIRST_DAY
 from crypto_assets.sandbox.endpoints import World
-from crypto_assets.sandbox.endpoints._wire import get
+from crypto_assets.sandbox.endpoints._wire import BEGINNING, get
 
 PATH = "/resource-center/data-chart-center/interest-rates/daily-treasury-rates.csv/{year:int}/all"
 SPREADS = {
@@ -33,7 +31,7 @@ def _year(world: World, request: Request) -> Response:
     if request.query_params.get("_format") != "csv" or request.query_params.get("field_tdr_date_value") != str(year):
         return Response(b"<!DOCTYPE html><html><body>Daily Treasury Rates</body></html>", media_type="text/html")
     known = world.now() - LAG + timedelta(microseconds=1)
-    frame = world.market.treasury_10y(midnight(FIRST_DAY), known)
+    frame = world.market.treasury_10y(BEGINNING, known)
     rows = [
         ",".join([f"{ts:%m/%d/%Y}", *(f"{value + spread:.2f}" for spread in SPREADS.values())])
         for ts, value in frame.sort("ts", descending=True).select("ts", "yield_pct").iter_rows()
