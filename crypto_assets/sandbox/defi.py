@@ -7,6 +7,7 @@ values of a day do not depend on which day is last.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -109,7 +110,7 @@ def within(frame: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
     return frame.filter(pl.col("ts") >= start, pl.col("ts") < end)
 
 
-def dated(columns: dict[str, object], last: date) -> pl.DataFrame:
+def dated(columns: Mapping[str, object], last: date) -> pl.DataFrame:
     """Columns over the days from `FIRST_DAY` to `last`, with `ts`."""
     return pl.DataFrame({"ts": pl.Series([midnight(day) for day in days(FIRST_DAY, last)], dtype=UTC_US), **columns})
 

@@ -21,9 +21,16 @@ def sheet_of(body: bytes, sheet: str, provider: str, where: str) -> Rows:
     import fastexcel
     import polars as pl
 
-    options = {"has_header": False, "drop_empty_rows": False, "drop_empty_cols": False, "infer_schema_length": 0}
     try:
-        frame: pl.DataFrame = pl.read_excel(io.BytesIO(body), sheet_name=sheet, engine="calamine", **options)
+        frame = pl.read_excel(
+            io.BytesIO(body),
+            sheet_name=sheet,
+            engine="calamine",
+            has_header=False,
+            infer_schema_length=0,  # everything as text
+            drop_empty_rows=False,
+            drop_empty_cols=False,
+        )
     except (fastexcel.FastExcelError, pl.exceptions.PolarsError, ValueError) as error:
         kind = "an HTML page" if body.lstrip()[:1] == b"<" else f"{len(body)} bytes"
         expected = f"expected an Excel file with the sheet {sheet!r}"

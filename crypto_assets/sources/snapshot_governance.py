@@ -66,7 +66,7 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
         "voters": Counter((space, day) for space, day, _ in set(cast)),
     }
     slots = [(space, day) for space in SPACES for day in window.days]
-    columns = {"space": [space for space, _ in slots], "ts": [midnight(day) for _, day in slots]}
+    columns: dict[str, list[Any]] = {"space": [space for space, _ in slots], "ts": [midnight(day) for _, day in slots]}
     frame = payload.frame_of({**columns, **{name: [found[slot] for slot in slots] for name, found in counts.items()}})
     return SOURCE.rows(frame, window, now)
 

@@ -72,7 +72,7 @@ def released(month: date) -> date:
     """The fifth business day of the month after `month`; 1 January is none."""
     following = (month.replace(day=1) + timedelta(days=32)).replace(day=1)
     day = np.busday_offset(following, RELEASE_DAY, roll="forward", holidays=[date(following.year, 1, 1)])
-    return day.astype("datetime64[D]").item()
+    return date.fromisoformat(str(day))
 
 
 def _address(http: Http) -> str:

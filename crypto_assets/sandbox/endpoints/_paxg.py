@@ -16,9 +16,9 @@ DAY_MS = 86_400_000
 
 
 def klines(world: World, request: Request) -> Response | None:
-    """The daily bars asked for, ascending, the last one still open; None where another symbol or interval is asked for."""
+    """The daily bars asked for, ascending, the last one still open; None for another symbol or interval, and in a replay."""
     query = request.query_params
-    if query.get("symbol") != SYMBOL or query.get("interval") != "1d":
+    if query.get("symbol") != SYMBOL or query.get("interval") != "1d" or world.market.market == "replay":
         return None
     now = world.now()
     first, last = int(query.get("startTime", "0")), min(int(query.get("endTime", str(to_ms(now)))), to_ms(now))

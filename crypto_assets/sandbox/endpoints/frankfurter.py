@@ -42,7 +42,7 @@ def _period(world: World, request: Request) -> Response:
     published = (world.now() - PUBLISHED).date()
     rates = macro.per_dollar(world.market, max(min(end, published), FIRST_DAY)).drop("dxy_ecb")
     known = rates.filter(pl.col("ts") < midnight(start + timedelta(days=1)))
-    begin = min(known["ts"].max(), midnight(start)) if known.height else midnight(start)
+    begin = min(known["ts"][-1], midnight(start)) if known.height else midnight(start)
     shown = rates.filter(pl.col("ts") >= begin)
     if shown.is_empty() or start > published:
         return json_text(NOT_FOUND, 404)

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from crypto_assets.lake.tables import UTC_US
 from crypto_assets.market.time import midnight
 from crypto_assets.sandbox import defi
 from crypto_assets.sandbox.daily import FIRST_DAY
@@ -101,8 +102,8 @@ def _table(market, start: datetime, end: datetime, symbols) -> pl.DataFrame:
     first = max(start.date() + timedelta(days=start > midnight(start.date())), FIRST_DAY)
     span = days(first, (end - timedelta(microseconds=1)).date()) if midnight(first) < end else []
     rows = [(space, midnight(d), *vars(defi.governance(market, space, d)).values()) for space in defi.SPACES for d in span]
-    columns = {"space": pl.String, "ts": pl.Datetime("us", "UTC"), **dict.fromkeys(("proposals", "votes", "voters"), pl.Int64)}
-    frame = pl.DataFrame(rows, schema=columns, orient="row")
+    columns = ["space", "ts", "proposals", "votes", "voters"]
+    frame = pl.DataFrame(rows, schema=columns, schema_overrides={"ts": UTC_US}, orient="row")
     return frame.with_columns(available_at=pl.col("ts") + KNOWN_AFTER)
 
 

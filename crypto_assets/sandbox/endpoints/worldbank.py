@@ -29,7 +29,7 @@ def routes(world: World) -> list[Route]:
 def released(month: date) -> date:
     """The fifth business day of the next month; 1 January is none."""
     following = (month + timedelta(days=32)).replace(day=1)
-    return np.busday_offset(following, 4, roll="forward", holidays=[date(following.year, 1, 1)]).item()
+    return date.fromisoformat(str(np.busday_offset(following, 4, roll="forward", holidays=[date(following.year, 1, 1)])))
 
 
 def newest(now: datetime) -> date:
