@@ -17,11 +17,12 @@ from crypto_assets.orchestration.assets.tables import switched_off
 from crypto_assets.sandbox.excel import xls, xlsx
 from crypto_assets.settings import Settings
 from crypto_assets.sources import (
-    discover,
+    cboe_vix,
     ecb_fixings,
     eia_oil,
     fred_series,
     lbma_metals,
+    treasury_10y,
     worldbank_commodities,
     yahoo_chart,
 )
@@ -263,10 +264,9 @@ def test_a_long_past_is_asked_for_in_pieces_and_seams_make_no_versions(monkeypat
 
 
 def test_ten_years_and_vix_are_those_of_their_publishers():
-    sources = discover()
     with client() as http:
         rows = fred_series.fetch(WEEK, http)
-        ten, vix = (sources[name].fetch(WEEK, http) for name in ("treasury_10y", "cboe_vix"))
+        ten, vix = treasury_10y.fetch(WEEK, http), cboe_vix.fetch(WEEK, http)
     ours = {name: rows.filter(pl.col("series") == name)["value"].to_list() for name in ("DGS10", "VIXCLS")}
     assert ours == {"DGS10": ten["yield_pct"].to_list(), "VIXCLS": vix["close"].to_list()}
 
