@@ -40,6 +40,13 @@ def routes(world: World) -> list[Route]:
         get("/v2/historicalChainTvl", lambda _: _history(world, "Total")),
         get("/v2/historicalChainTvl/{chain}", lambda request: _chain(world, request)),
         get("/v2/chains", lambda _: json_text(json.dumps([{"name": name, "gecko_id": None} for name in DEFI_CHAINS[1:]]))),
+        *(_simulated(world) if world.market.market != "replay" else ()),
+    ]
+
+
+def _simulated(world: World) -> list[Route]:
+    """What a replay does not remember."""
+    return [
         get("/protocol/{slug}", lambda request: _protocol(world, request.path_params["slug"])),
         get("/overview/dexs", lambda request: _volume(world, request, "Total")),
         get("/overview/dexs/{chain}", lambda request: _volume(world, request, request.path_params["chain"])),
