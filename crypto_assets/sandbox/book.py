@@ -25,8 +25,11 @@ PERIOD = 1 << PERIOD_BITS
 """Ticks for which a level keeps its quantity."""
 LOT = 1000
 """Lots in one coin."""
+CHUNK = 2048
+"""Levels whose periods are worked out at once."""
 SHARE = 2e-4
 """Typical worth of a level relative to the turnover of an hour."""
+_MIX = tuple(np.uint64(n) for n in (30, 0xBF58476D1CE4E5B9, 27, 0x94D049BB133111EB, 31))
 _GOLDEN, _SILVER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03)
 
 
@@ -88,9 +91,9 @@ def book(market: Market, symbol: str, venue: str, at_ms: int) -> Book | None:
         return None
     grid = ladder(market, symbol, venue)
     best = grid.best_bid(last)
-    bids = np.arange(best, max(best - LEVELS, 0), -1)
-    asks = np.arange(best + 1, best + 1 + LEVELS)
-    return Book(grid, tick, tick, Side(bids, _lots(grid, bids, tick)), Side(asks, _lots(grid, asks, tick)))
+    bids, asks = np.arange(best, max(best - LEVELS, 0), -1), np.arange(best + 1, best + 1 + LEVELS)
+    lots = _lots(grid, np.concatenate([bids, asks]), tick)
+    return Book(grid, tick, tick, Side(bids, lots[: len(bids)]), Side(asks, lots[len(bids) :]))
 
 
 def changes(market: Market, symbol: str, venue: str, after: int, until: int) -> Book | None:
@@ -103,19 +106,15 @@ def changes(market: Market, symbol: str, venue: str, after: int, until: int) -> 
         return None
     grid = ladder(market, symbol, venue)
     least, most, now = span
-    bids = np.arange(max(least - LEVELS + 1, 1), most + 1)[::-1]
-    asks = np.arange(least + 1, most + 1 + LEVELS)
-    told_bids = bids[_touched(grid, bids, after, until) | (bids > least) | (bids <= most - LEVELS)]
-    told_asks = asks[_touched(grid, asks, after, until) | (asks <= most) | (asks > least + LEVELS)]
-    there_bids = (told_bids <= now) & (told_bids > now - LEVELS)
-    there_asks = (told_asks > now) & (told_asks <= now + LEVELS)
-    return Book(
-        grid,
-        after + 1,
-        until,
-        Side(told_bids, np.where(there_bids, _lots(grid, told_bids, until), 0)),
-        Side(told_asks, np.where(there_asks, _lots(grid, told_asks, until), 0)),
-    )
+    bottom, top = max(least - LEVELS + 1, 1), most + LEVELS
+    anew = ((_phases(grid, bottom, top + 1) + after) & (PERIOD - 1)) >= PERIOD - (until - after)
+    bids, asks = np.arange(most, bottom - 1, -1), np.arange(least + 1, top + 1)
+    bids = bids[anew[most - bottom :: -1] | (bids > least) | (bids <= most - LEVELS)]
+    asks = asks[anew[least + 1 - bottom :] | (asks <= most) | (asks > least + LEVELS)]
+    lots = _lots(grid, np.concatenate([bids, asks]), until)
+    lots[: len(bids)] *= (bids <= now) & (bids > now - LEVELS)
+    lots[len(bids) :] *= (asks > now) & (asks <= now + LEVELS)
+    return Book(grid, after + 1, until, Side(bids, lots[: len(bids)]), Side(asks, lots[len(bids) :]))
 
 
 def best_changed(market: Market, symbol: str, venue: str, after: int, until: int) -> Book | None:
@@ -126,7 +125,8 @@ def best_changed(market: Market, symbol: str, venue: str, after: int, until: int
     grid = ladder(market, symbol, venue)
     best = grid.best_bid(new)
     levels = np.array([best, best + 1])
-    if old is not None and grid.best_bid(old) == best and not _touched(grid, levels, after, until).any():
+    anew = ((_phase(grid, levels) + after) & (PERIOD - 1)) >= PERIOD - (until - after)
+    if old is not None and grid.best_bid(old) == best and not anew.any():
         return None
     lots = _lots(grid, levels, until)
     return Book(grid, after + 1, until, Side(levels[:1], lots[:1]), Side(levels[1:], lots[1:]))
@@ -157,11 +157,6 @@ def _best_bids(market: Market, symbol: str, venue: str, after: int, until: int) 
     return grid.best_bid(min(prices)), grid.best_bid(max(prices)), grid.best_bid(now)
 
 
-def _touched(grid: Ladder, level: np.ndarray, after: int, until: int) -> np.ndarray:
-    """Which levels were drawn anew in the ticks after `after` up to `until`."""
-    return ((_phase(grid, level) + after) & (PERIOD - 1)) >= PERIOD - (until - after)
-
-
 def _lots(grid: Ladder, level: np.ndarray, tick: int) -> np.ndarray:
     """What rests at each level: worth an exponential number of dollars, at least one lot."""
     period = ((_phase(grid, level) + tick) >> PERIOD_BITS).astype(np.uint64)
@@ -170,12 +165,23 @@ def _lots(grid: Ladder, level: np.ndarray, tick: int) -> np.ndarray:
     return np.maximum(np.rint(worth / level * (LOT * 10**grid.decimals)), 1).astype(np.int64)
 
 
+def _phases(grid: Ladder, first: int, last: int) -> np.ndarray:
+    """`_phase` of the levels `first` up to but not including `last`."""
+    chunks = range(first // CHUNK, (last - 1) // CHUNK + 1)
+    return np.concatenate([_phase_chunk(grid, c) for c in chunks])[first - chunks.start * CHUNK : last - chunks.start * CHUNK]
+
+
+@lru_cache(maxsize=512)
+def _phase_chunk(grid: Ladder, chunk: int) -> np.ndarray:
+    return _phase(grid, np.arange(chunk * CHUNK, (chunk + 1) * CHUNK))
+
+
 def _phase(grid: Ladder, level: np.ndarray) -> np.ndarray:
     return (_mix(grid.key + level.astype(np.uint64) * _GOLDEN) & np.uint64(PERIOD - 1)).astype(np.int64)
 
 
 def _mix(bits: np.ndarray) -> np.ndarray:
     """The finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014)."""
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
+    bits = (bits ^ (bits >> _MIX[0])) * _MIX[1]
+    bits = (bits ^ (bits >> _MIX[2])) * _MIX[3]
+    return bits ^ (bits >> _MIX[4])
