@@ -82,6 +82,8 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
 
 def _coin_id(http: Http, symbol: str) -> int:
     found = ask_legacy(http, COINS, {"fsym": symbol}, max_age=DAY)
+    if not found:
+        raise NotPublishedYetError(LEGACY.key, f"{COINS}: expected the number of {symbol}, found nothing: ask again later")
     if not isinstance(found, dict):
         raise BadPayloadError(LEGACY.key, f"{COINS}: expected an object of coins under 'Data', found {str(found)[:80]!r}")
     entry = payload.field([found], symbol, dict, LEGACY.key, COINS)

@@ -112,7 +112,7 @@ CASES = {
     "article without a title": (NEWS, envelope({"ID": 1, "PUBLISHED_ON": 1728300000, "URL": ""}), "'TITLE'"),
     "article without a time": (NEWS, envelope({"ID": 1}), "'PUBLISHED_ON'"),
     "counts without envelope": (SOCIAL, "[]", "'Response'"),
-    "coins that are a list": (SOCIAL, '{"Response":"Success","Data":[]}', "an object of coins"),
+    "coins that are a list": (SOCIAL, '{"Response":"Success","Data":[1]}', "an object of coins"),
     "coin without number": (SOCIAL, '{"Response":"Success","Data":{"BTC":{"Id":"x"}}}', "'Id'"),
     "a page": (NEWS, "<html></html>", "HTML"),
 }

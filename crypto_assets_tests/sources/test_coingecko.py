@@ -13,6 +13,7 @@ from crypto_assets.market.errors import (
     NotPublishedYetError,
     PlanRestrictedError,
     RateLimitedError,
+    SourceError,
 )
 from crypto_assets.market.time import DAY, Window
 from crypto_assets.sources import _coingecko, coingecko_categories, coingecko_global, coingecko_market
@@ -103,7 +104,7 @@ def test_the_key_travels_in_a_header_alone():
         return Response('{"error":"refused for CG-secret-1"}', 403, media_type="application/json")
 
     refusing = Starlette(routes=[Route("/{rest:path}", endpoint)])
-    with client(application=refusing, symbols="BTC", coingecko_key="CG-secret-1") as http, pytest.raises(Exception) as caught:
+    with client(application=refusing, symbols="BTC", coingecko_key="CG-secret-1") as http, pytest.raises(SourceError) as caught:
         MARKET.fetch(ONE, http)
     assert seen[0][1] == "CG-secret-1"
     assert "CG-secret-1" not in seen[0][0]
