@@ -1,6 +1,6 @@
 """What every source promises, tried on every source that is found, against the real server."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
@@ -8,14 +8,13 @@ from polars.testing import assert_frame_equal
 
 from crypto_assets.lake import quarantine
 from crypto_assets.lake.tables import TABLES, RawTable
-from crypto_assets.market.time import DAY, Window
+from crypto_assets.market.time import Window
 from crypto_assets.sources import Source, discover
 from crypto_assets.sources._http import Http
 from crypto_assets.sources._providers import PROVIDERS
-from crypto_assets_tests.sources.loopback import NOW, Clock, client, truth
+from crypto_assets_tests.sources.loopback import NOW, Clock, client, span, truth
 
 SOURCES = discover()
-WEEK = Window.of_days(date(2024, 10, 7), date(2024, 10, 13))
 MINE = (
     *("binance_candles", "binance_funding", "binance_perp_candles", "cboe_vix", "coinmetrics_onchain", "defillama_tvl"),
     *("fear_greed", "news", "treasury_10y"),
@@ -35,15 +34,19 @@ def http(clock):
 
 @pytest.fixture(scope="module")
 def weeks(http):
-    return {name: source.fetch(span(source), http) for name, source in SOURCES.items()}
+    return Fetched(http)
 
 
-def span(source: Source) -> Window:
-    """The week, the last whole days of a provider that keeps fewer, or the present moment where one keeps no history."""
-    if source.history.kind == "none":
-        return Window(NOW - timedelta(minutes=10), NOW + timedelta(minutes=10))
-    reach = NOW - timedelta(days=source.history.days or 10_000)
-    return WEEK if reach <= WEEK.start else Window.of_days(reach.date() + DAY, NOW.date() - DAY)
+class Fetched(dict):
+    """Each source's rows, fetched when first asked for."""
+
+    def __init__(self, http: Http) -> None:
+        super().__init__()
+        self.http = http
+
+    def __missing__(self, name: str) -> pl.DataFrame:
+        self[name] = SOURCES[name].fetch(span(SOURCES[name]), self.http)
+        return self[name]
 
 
 def pytest_generate_tests(metafunc):
