@@ -59,18 +59,21 @@ def volume_profile(high, low, close, volume, window, bins):
     """
     n = len(close)
     control, above, entropy = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
+    held, shares = np.zeros(bins), 1 / np.arange(1.0, bins + 1)
     for end in range(window, n + 1):
         first = end - window
         bottom, top = np.min(low[first:end]), np.max(high[first:end])
         if not top > bottom:
             continue
         size = (top - bottom) / bins
-        held = np.zeros(bins)
+        bins_per_usd = 1 / size
+        held[:] = 0
         for i in range(first, end):
-            a = min(int((low[i] - bottom) / size), bins - 1)
-            b = min(int((high[i] - bottom) / size), bins - 1)
+            a = min(int((low[i] - bottom) * bins_per_usd), bins - 1)
+            b = min(int((high[i] - bottom) * bins_per_usd), bins - 1)
+            each = volume[i] * shares[b - a]
             for k in range(a, b + 1):
-                held[k] += volume[i] / (b - a + 1)
+                held[k] += each
         total = held.sum()
         if not total > 0:
             continue
