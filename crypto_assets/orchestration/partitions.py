@@ -31,7 +31,7 @@ def days(before: int = 0, after: int = 0) -> dg.TimeWindowPartitionMapping:
     return dg.TimeWindowPartitionMapping(start_offset=-before, end_offset=after, allow_nonexistent_upstream_partitions=True)
 
 
-def window_of(context: dg.AssetExecutionContext) -> Window:
+def window_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Window:
     """The days of this run as one window."""
     keys = context.partition_keys
     from datetime import date

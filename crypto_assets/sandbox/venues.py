@@ -54,10 +54,10 @@ def faults(randomness: Randomness, venue: str, symbol: str, start: datetime, end
     for block in range(first, last + 1):
         rng = randomness.generator("series", block, f"{venue} faults {symbol}")
         begin = datetime(ORIGIN.year, ORIGIN.month, ORIGIN.day, tzinfo=UTC) + block * BLOCK * DAY
-        hours = begin + rng.integers(24, third - 24, 3) * HOUR + np.arange(3) * third * HOUR
-        bad[hours[0]] = float(rng.choice((-1.0, 1.0)) * rng.uniform(*BAD_PRINT))
-        stale |= {hours[1] + k * HOUR for k in range(STALE_HOURS)}
-        missing |= {hours[2] + k * HOUR for k in range(GAP_HOURS)}
+        wrong, still, silent = (begin + int(h + n * third) * HOUR for n, h in enumerate(rng.integers(24, third - 24, 3)))
+        bad[wrong] = float(rng.choice((-1.0, 1.0)) * rng.uniform(*BAD_PRINT))
+        stale |= {still + k * HOUR for k in range(STALE_HOURS)}
+        missing |= {silent + k * HOUR for k in range(GAP_HOURS)}
     return Faults(bad, stale, missing)
 
 

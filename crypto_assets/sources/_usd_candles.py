@@ -24,7 +24,7 @@ class UsdCandleTable(CandleTable):
     `curated/candle_anomalies`.
     """
 
-    cadence = None
+    cadence = None  # type: ignore[assignment]
 
     open: float = Field(gt=0, unit="USD", meaning="first price")
     high: float = Field(gt=0, unit="USD", meaning="highest price")

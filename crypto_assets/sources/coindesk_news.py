@@ -61,8 +61,8 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
         "domain": [_host(url) for url in urls],
         "taken_in_at": payload.field(rows, "CREATED_ON", payload.seconds, PROVIDER.key, PATH),
     }
-    texts = dict.fromkeys(("id", "title", "url", "domain"), pl.String)
-    return SOURCE.rows(payload.frame_of(columns).cast({"taken_in_at": UTC_US, **texts}), window, now)
+    frame = payload.frame_of(columns).with_columns(pl.col("id", "title", "url", "domain").cast(pl.String))
+    return SOURCE.rows(frame.with_columns(pl.col("taken_in_at").cast(UTC_US)), window, now)
 
 
 def _host(url: str) -> str:

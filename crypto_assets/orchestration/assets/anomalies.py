@@ -1,6 +1,7 @@
 """The checks of `curated/candles` by kind of anomaly: they warn or report an error, and block nothing."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -47,7 +48,13 @@ def result(kind: str, found: pl.DataFrame, bars: int, by_day: dg.MetadataValue) 
     errors = found.filter(pl.col("severity") == "error")
     most = MOST_WARNED * bars
     passed = errors.is_empty() and found.height <= most
-    metadata = {"bars": bars, "found": found.height, "errors": errors.height, "warns_above": most, "verdict": by_day}
+    metadata: dict[str, Any] = {
+        "bars": bars,
+        "found": found.height,
+        "errors": errors.height,
+        "warns_above": most,
+        "verdict": by_day,
+    }
     if not passed:
         worst = (errors if errors.height else found).sort("value").row(-1, named=True)
         where = f"worst {worst['value']:.4g} of {worst['symbol']} at the venue {worst['venue']}, {worst['ts']:%Y-%m-%d %H:%M}"

@@ -19,7 +19,7 @@ from crypto_assets.sandbox.simulator import SimulatedMarket
 
 EMPTY = b"[]"
 MOST_BARS = 300
-GRANULARITIES = (60, 300, 900, 3600, 21600, 86400)
+GRANULARITIES = ("60", "300", "900", "3600", "21600", "86400")
 
 
 def routes(world: World) -> list[Route]:
@@ -36,7 +36,7 @@ def _candles(world: World, request: Request) -> Response:
     listed = symbols(world).get(f"{base}USDT")
     if listed is None or quote != "USD":
         return _refused(404, "NotFound")
-    if query.get("granularity") not in map(str, GRANULARITIES):
+    if query.get("granularity") not in GRANULARITIES:
         return _refused(400, "Unsupported granularity")
     if query["granularity"] != "3600":
         return _refused(400, "Unsupported granularity: the sandbox has 3600 only")

@@ -129,10 +129,10 @@ def articles(market: SimulatedMarket, start: datetime, end: datetime) -> pl.Data
     digits = frame["id"].str.split("-")
     number = digits.list.first().cast(pl.Int64) * 1000 + digits.list.last().cast(pl.Int64)
     hashed = [zlib.crc32(text.encode()) for text in frame["id"]]
-    early = pl.Series([60 + h % 1500 for h in hashed], dtype=pl.Int64)
-    late = pl.Series([60 + h // 1500 % 540 for h in hashed], dtype=pl.Int64)
-    published = frame["ts"] - pl.select(pl.duration(seconds=early)).to_series()
-    taken = published + pl.select(pl.duration(seconds=late)).to_series()
+    early = pl.Series("early", [1000 * (60 + h % 1500) for h in hashed], pl.Duration("ms"))
+    late = pl.Series("late", [1000 * (60 + h // 1500 % 540) for h in hashed], pl.Duration("ms"))
+    published = frame["ts"] - early
+    taken = published + late
     shown = frame.with_columns(ts=published.cast(UTC_US), taken_in_at=taken.cast(UTC_US), id=number.cast(pl.String))
     return shown.filter(pl.col("ts") >= start, pl.col("ts") < end)
 

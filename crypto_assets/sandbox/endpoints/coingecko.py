@@ -127,11 +127,11 @@ def global_row(market: SimulatedMarket, now: datetime) -> dict[str, float]:
 def category_rows(market: SimulatedMarket, now: datetime) -> list[dict[str, object]]:
     """The columns of `raw/coingecko_categories` at `now`."""
     caps = _caps(market, now)
-    rows = []
+    rows: list[dict[str, object]] = []
     for category, members in MEMBERS.items():
         cap, then, volume = (sum(caps[s][k] for s in members if s in caps) for k in range(3))
-        row = {"category": category, "market_cap_usd": cap, "volume_24h_usd": volume, "change_24h_pct": 100 * (cap / then - 1)}
-        rows.append(row)
+        change = 100 * (cap / then - 1)
+        rows.append({"category": category, "market_cap_usd": cap, "volume_24h_usd": volume, "change_24h_pct": change})
     return rows
 
 
