@@ -8,6 +8,7 @@ not through its pandas code, which newer versions of pandas break. Whatever else
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from crypto_assets.market.errors import BadPayloadError, RateLimitedError, UnavailableError
@@ -16,23 +17,32 @@ from crypto_assets.sources._errors import of_response
 LANGUAGE = "en-US"
 
 
-def points(base: str, provider: str, keyword: str, timeframe: str, *, is_loopback: bool, timeout_s: float) -> list[Any]:
+def connect(base: str, provider: str, *, is_loopback: bool, timeout_s: float) -> Any:
+    """A client with the cookie that Google wants to see. Raises the SourceError that fits."""
+    return _said(provider, "/explore/", lambda: _client(base, is_loopback, timeout_s))
+
+
+def points(client: Any, provider: str, keyword: str, timeframe: str) -> list[Any]:
     """`timelineData` of one keyword. Raises the SourceError that fits."""
+
+    def ask() -> list[Any]:
+        client.build_payload([keyword], timeframe=timeframe)
+        return client.points()
+
+    return _said(provider, f"{keyword!r} {timeframe}", ask)
+
+
+def _said(provider: str, where: str, call: Callable[[], Any]) -> Any:
     import requests
     from pytrends import exceptions
 
-    where = f"{keyword!r} {timeframe}"
     try:
-        client = _client(base, is_loopback, timeout_s)
-        client.build_payload([keyword], timeframe=timeframe)
-        return client.points()
+        return call()
     except exceptions.TooManyRequestsError:
         raise RateLimitedError(provider, f"{where}: HTTP 429: Google Trends refuses scripts; ask again tomorrow") from None
     except exceptions.ResponseError as error:
         found = error.response
         raise of_response(provider, where, found.status_code, found.headers, found.text) from None
-    except requests.JSONDecodeError as error:
-        raise BadPayloadError(provider, f"{where}: expected JSON ({error.msg}): ask again later") from None
     except requests.RequestException as error:
         raise UnavailableError(provider, f"{where}: no usable answer ({type(error).__name__}): check the connection") from None
     except Exception as error:  # pytrends lets the errors of whatever it stumbles over through
@@ -41,11 +51,15 @@ def points(base: str, provider: str, keyword: str, timeframe: str, *, is_loopbac
 
 def _client(base: str, is_loopback: bool, timeout_s: float) -> Any:
     import requests
+    from pytrends import exceptions
     from pytrends import request as pytrends
 
     class Client(pytrends.TrendReq):
         def GetGoogleCookie(self) -> dict[str, str]:
             answer = requests.get(f"{base}/explore/", params={"geo": "US"}, timeout=self.timeout, **self.requests_args)
+            if answer.status_code == 429:
+                raise exceptions.TooManyRequestsError.from_response(answer)
+            answer.raise_for_status()
             return {name: value for name, value in answer.cookies.items() if name == "NID"}
 
         def _get_data(self, url: str, *arguments: Any, **more: Any) -> Any:

@@ -12,7 +12,7 @@ data centres: then the table stays as it is, with the reason (`may_fail`). The d
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -26,7 +26,7 @@ from crypto_assets.sources._spec import Source
 if TYPE_CHECKING:
     from crypto_assets.sources._http import Http
 
-PROVIDER = provide(Provider("google_trends", "https://trends.google.com/trends", rate=1, per=15, attempts=2))
+PROVIDER = provide(Provider("google_trends", "https://trends.google.com/trends", rate=1, per=15, attempts=3))
 WEEK, SPAN, LAG = 7 * DAY, 56 * DAY, 2 * DAY
 
 
@@ -44,12 +44,17 @@ class RawGoogleTrends(RawTable):
 
 def fetch(window: Window, http: Http) -> pl.DataFrame:
     """One row per coin and day of the weeks in `window` that are two days over. Raises a SourceError."""
+    from crypto_assets.sources import _trends
+
     frames = [RawGoogleTrends.empty().drop("source", "available_at")]
     ends = [end for end in _ends(window) if end + LAG <= http.now()]
+    base = base_of(PROVIDER, http.settings)
+    how = {"is_loopback": http.is_loopback, "timeout_s": http.timeout_s}
+    client = http.through(PROVIDER.key, lambda: _trends.connect(base, PROVIDER.key, **how)) if ends else None
     for coin, names in handles.known(http.universe):
         for end in ends:
             asked = {"symbol": coin.symbol, "keyword": names.search, "request_start": end - SPAN, "request_end": end}
-            week = _points(http, names.search, end).filter(pl.col("ts") >= end - WEEK, pl.col("ts") < end)
+            week = _points(http, client, names.search, end).filter(pl.col("ts") >= end - WEEK, pl.col("ts") < end)
             fixed = [pl.lit(value, dtype=UTC_US if "request" in name else None).alias(name) for name, value in asked.items()]
             frames.append(week.with_columns(fixed))
     return SOURCE.rows(pl.concat(frames, how="diagonal"), window, http.now())
@@ -60,16 +65,13 @@ def _ends(window: Window) -> list[datetime]:
     return sorted({midnight(day) + (7 - day.weekday()) * DAY for day in window.days})
 
 
-def _points(http: Http, keyword: str, end: datetime) -> pl.DataFrame:
+def _points(http: Http, client: Any, keyword: str, end: datetime) -> pl.DataFrame:
     """Columns ts, value_pct of the days of one request."""
     from crypto_assets.sources import _trends
 
     timeframe = f"{end - SPAN:%Y-%m-%d} {end - DAY:%Y-%m-%d}"
-    base, where = base_of(PROVIDER, http.settings), f"{keyword!r} {timeframe}"
-    rows = http.through(
-        PROVIDER.key,
-        lambda: _trends.points(base, PROVIDER.key, keyword, timeframe, is_loopback=http.is_loopback, timeout_s=http.timeout_s),
-    )
+    where = f"{keyword!r} {timeframe}"
+    rows = http.through(PROVIDER.key, lambda: _trends.points(client, PROVIDER.key, keyword, timeframe))
     whole = [row for row in payload.entries(rows, PROVIDER.key, where) if not row.get("isPartial")]
     values = [payload.entries(row, PROVIDER.key, where, "value") for row in whole]
     columns = {

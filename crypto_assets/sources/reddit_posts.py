@@ -62,6 +62,7 @@ def _client(http: Http) -> Any:
 
     client_id, secret = http.settings.reddit_client_id, http.settings.reddit_client_secret
     return _reddit.connect(
+        PROVIDER.key,
         base_of(PROVIDER, http.settings),
         client_id.get_secret_value() if client_id else "",
         secret.get_secret_value() if secret else "",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 
 import polars as pl
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from crypto_assets.market.time import Window
+from crypto_assets.market.time import DAY, Window
 from crypto_assets.sandbox import endpoints
 from crypto_assets.sandbox.server import app, serving
 from crypto_assets.sandbox.simulator import SimulatedMarket
@@ -22,6 +22,16 @@ from crypto_assets.sources.news import Mention
 
 NOW = datetime(2024, 10, 20, 12, 20, tzinfo=UTC)
 """A Sunday, some weeks after MATIC became POL."""
+
+WEEK = Window.of_days(date(2024, 10, 7), date(2024, 10, 13))
+
+
+def span(source: Source) -> Window:
+    """The week, the last whole days of a provider that keeps fewer, or the present moment where one keeps no history."""
+    if source.history.kind == "none":
+        return Window(NOW - timedelta(minutes=10), NOW + timedelta(minutes=10))
+    reach = NOW - timedelta(days=source.history.days or 10_000)
+    return WEEK if reach <= WEEK.start else Window.of_days(reach.date() + DAY, NOW.date() - DAY)
 
 
 @cache

@@ -1,7 +1,5 @@
 """A provider that misbehaves: recovery where it passes, the right error, naming provider and place, where it does not."""
 
-from datetime import date
-
 import pytest
 from polars.testing import assert_frame_equal
 
@@ -12,12 +10,11 @@ from crypto_assets.market.errors import (
     SourceError,
     UnavailableError,
 )
-from crypto_assets.market.time import Window
-from crypto_assets.sources import discover
-from crypto_assets_tests.sources.loopback import NOW, client, truth
+from crypto_assets.market.time import HOUR, Window
+from crypto_assets.sources import Source, discover
+from crypto_assets_tests.sources.loopback import NOW, client, market, span, truth
 
 SOURCES = discover()
-WINDOW = Window.of_days(date(2024, 10, 7), date(2024, 10, 7))
 TRANSIENT = ("429=0.02 every 3", "500 every 3", "500=503 first 2", "latency=0.5 first 1")
 LASTING = {
     "500 always": UnavailableError,
@@ -29,11 +26,23 @@ LASTING = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm():
+    """The path of the market is computed before anybody waits for an answer."""
+    market().truth(NOW, NOW + HOUR)
+
+
+def first_day(source: Source) -> Window:
+    """The first day of the source's week, or the moment where one keeps no history."""
+    whole = span(source)
+    return whole if source.history.kind == "none" else Window.of_days(whole.days[0], whole.days[0])
+
+
 @pytest.mark.parametrize("fault", TRANSIENT)
 def test_passing_trouble_leaves_no_trace(fault: str):
-    with client(faults=[f"*:{fault}"], timeout_s=0.4) as http:
+    with client(faults=[f"*:{fault}"], timeout_s=0.4 if "latency" in fault else 10) as http:
         for source in SOURCES.values():
-            assert_frame_equal(source.fetch(WINDOW, http), truth(source, WINDOW, NOW, http))
+            assert_frame_equal(source.fetch(first_day(source), http), truth(source, first_day(source), NOW, http))
 
 
 @pytest.mark.parametrize("fault", LASTING)
@@ -41,9 +50,11 @@ def test_lasting_trouble_has_its_name(fault: str, monkeypatch):
     monkeypatch.setattr("crypto_assets.sources._http.ATTEMPTS", 2)
     with client(faults=[f"*:{fault}"], timeout_s=0.2 if "latency" in fault else 10) as http:
         for source in SOURCES.values():
+            if fault == "empty always" and not source.is_core:
+                continue  # nothing said, nothing voted, nothing searched for: no error
             expected = BadPayloadError if (source.name, fault) == ("news", "empty always") else LASTING[fault]
             with pytest.raises(SourceError) as caught:
-                source.fetch(WINDOW, http)
+                source.fetch(first_day(source), http)
             assert type(caught.value) is expected, f"{source.name}: {caught.value!r}"
             assert str(caught.value).startswith(f"{source.provider}: ")
             assert len(str(caught.value)) < 600
@@ -54,7 +65,7 @@ def test_the_pause_a_provider_asks_for_is_passed_on():
         client(faults=["alternative_me:429=900 always"]) as http,
         pytest.raises(RateLimitedError, match="wait 900 s") as caught,
     ):
-        SOURCES["fear_greed"].fetch(WINDOW, http)
+        SOURCES["fear_greed"].fetch(first_day(SOURCES["fear_greed"]), http)
     assert caught.value.retry_after == 900
     assert len(http.seen) == 1
 
@@ -62,4 +73,4 @@ def test_the_pause_a_provider_asks_for_is_passed_on():
 def test_a_page_that_comes_empty_once_is_asked_for_again():
     with client(faults=["binance_spot:empty every 3"]) as http:
         source = SOURCES["binance_candles"]
-        assert_frame_equal(source.fetch(WINDOW, http), truth(source, WINDOW, NOW, http))
+        assert_frame_equal(source.fetch(first_day(source), http), truth(source, first_day(source), NOW, http))

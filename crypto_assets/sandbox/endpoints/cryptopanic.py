@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from urllib.parse import urlencode
 
@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from crypto_assets.lake.tables import UTC_US
 from crypto_assets.market.coins import COINS
-from crypto_assets.market.time import DAY
+from crypto_assets.market.time import DAY, midnight
 from crypto_assets.sandbox.endpoints import World
 from crypto_assets.sandbox.endpoints._wire import get, json_text
 from crypto_assets.sandbox.planting import SYMBOLS
@@ -69,12 +69,20 @@ def _wire(ts: datetime, number: int, title: str, symbols: tuple[str, ...]) -> di
     }
 
 
-def _found(market: SimulatedMarket, start: datetime, end: datetime) -> list[tuple[datetime, int, str, tuple[str, ...]]]:
+Found = tuple[datetime, int, str, tuple[str, ...]]
+
+
+def _found(market: SimulatedMarket, start: datetime, end: datetime) -> list[Found]:
     """Time, number, title and coins of the outlet's headlines in `[start, end)`, in order."""
-    frame = market.headlines(start, end).filter(pl.col("domain") == OUTLET) if start < end else pl.DataFrame()
-    rows = frame.select("ts", "id", "title").iter_rows() if frame.height else ()
-    found = [(ts, int(ts.timestamp()) + int(name.rpartition("-")[2]), title, mentioned(title)) for ts, name, title in rows]
-    return sorted(found)
+    days = [start.date() + n * DAY for n in range((end.date() - start.date()).days + 1)]
+    return [found for day in days for found in _on(market, day) if start <= found[0] < end]
+
+
+@lru_cache(maxsize=256)
+def _on(market: SimulatedMarket, day: date) -> list[Found]:
+    frame = market.headlines(midnight(day), midnight(day) + DAY).filter(pl.col("domain") == OUTLET)
+    rows = frame.select("ts", "id", "title").iter_rows()
+    return sorted((ts, int(ts.timestamp()) + int(name.rpartition("-")[2]), title, mentioned(title)) for ts, name, title in rows)
 
 
 @lru_cache(maxsize=65_536)

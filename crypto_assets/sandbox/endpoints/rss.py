@@ -61,8 +61,8 @@ def _shown(market: SimulatedMarket, now: datetime, domain: str) -> pl.DataFrame:
 
 
 def snapshot(market: SimulatedMarket, start: datetime, end: datetime, symbols: Sequence[str]) -> pl.DataFrame:
-    """What one look at the middle of the window finds; feeds are about all coins."""
-    now = start + (end - start) / 2
+    """What one look at the start of the window finds; feeds are about all coins."""
+    now = start
     frames = [_shown(market, now, domain).with_columns(domain=pl.lit(domain)) for domain in FEEDS.values()]
     recent = pl.concat(frames).filter(pl.col("ts") > now - OLDEST).rename({"ts": "published_at"})
     seen = pl.lit(now.replace(second=0, microsecond=0), dtype=UTC_US)
