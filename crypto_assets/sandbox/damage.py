@@ -79,13 +79,13 @@ def _json_type(value: Any, rng: random.Random) -> Any:
 
 
 def _json_rows(change: Callable[[list, random.Random], list]) -> Callable[[Any, random.Random], Any]:
-    """A change of the longest list of the value."""
+    """A change of the longest list of objects or lists; where there is none, of the longest list."""
 
     def changed(value: Any, rng: random.Random) -> Any:
         lists = [box[key] for box, key in _places(value) if isinstance(box[key], list)]
         lists += [value] if isinstance(value, list) else []
         if lists:
-            rows = max(lists, key=len)
+            rows = max(lists, key=lambda found: (any(isinstance(row, dict | list) for row in found), len(found)))
             rows[:] = change(rows, rng)
         return value
 
