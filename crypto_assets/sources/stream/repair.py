@@ -63,6 +63,14 @@ def bars(http: Http, provider: str, holes: Sequence[Hole]) -> dict[tuple[str, st
     return found
 
 
+def newest_trade(http: Http, provider: str, symbol_name: str) -> int | None:
+    """Number of the last aggregate trade so far, None before the first. Raises a SourceError."""
+    method = METHODS[provider]["trades"]
+    answer = http.call(provider, method, {"symbol": symbol_name, "limit": 1})
+    page = payload.entries(answer, provider, f"{method} {symbol_name}")
+    return payload.field(page, "a", payload.integer, provider, method)[-1] if page else None
+
+
 def trades(http: Http, provider: str, symbol_name: str, missing: Missing) -> tuple[list[Mapping[str, Any]], bool]:
     """The aggregate trades of a range, and whether that is all there will be. Raises a SourceError."""
     rows: list[Mapping[str, Any]] = []

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -73,6 +73,7 @@ class Stream:
         self._clock = Clock(0)
         self.stats.clock = lambda: self._clock.ms
         self._writer = writer.Writer(self.hot, self.stats, self.every)
+        self._due: dict[str, float] = {}
         with Http.of(self.settings, now=self._clock) as self._http:
             await asyncio.to_thread(self._begin)
             tasks = [asyncio.ensure_future(job) for job in self._jobs(stopping)]
@@ -128,12 +129,13 @@ class Stream:
             oldest = (self._clock.ms - round(back.total_seconds() * 1000)) // step * step
             done = oldest if interval == "1h" else min([newest, *(ts - step for ts in stored)])
             market.bars.start(symbol, interval, done, stored)
+        market.books.start(symbol)
         last = self.hot.newest(kind(provider, "trades_1m"), symbol)
         if last and now - last[0].ts < MINUTES_BACK:
             market.trades.start(symbol, last[0].value["last_id"], round(last[0].ts.timestamp() * 1000))
-        else:
-            market.trades.start(symbol)
-        market.books.start(symbol)
+        elif "trades" in self.channels:
+            minute = self._clock.ms // STEP_MS["1m"] * STEP_MS["1m"]
+            market.trades.start(symbol, repair.newest_trade(self._http, provider, market.venue.symbols[symbol]), minute)
 
     def _jobs(self, stopping: asyncio.Event) -> list[Awaitable[None]]:
         jobs: list[Awaitable[None]] = [self._writer.run(stopping), self._sweep(stopping)]
@@ -211,6 +213,9 @@ class Stream:
                 return
             try:
                 await self._writer.flush()
+                for source in self.sources:
+                    if source.is_core and source.provider in self.providers:
+                        await self._poll_one(source)  # a settlement of funding falls on the hour, and counts from then on
                 await asyncio.to_thread(self._close_hour, closing)
             except LakeError as error:
                 log.warning("hour %s: %s", closing, error)
@@ -231,17 +236,17 @@ class Stream:
         return ((marks[-1] if marks else self._clock()) - DAY).date()
 
     async def _poll(self, stopping: asyncio.Event) -> None:
-        due = dict.fromkeys((s.name for s in self.sources), 0.0)
-        polled: set[str] = set()
         while not stopping.is_set():
             for source in self.sources:
-                if stopping.is_set() or time.monotonic() < due[source.name]:
-                    continue
-                said = await asyncio.to_thread(polling.poll, source, self._http, self._lake, source.name not in polled)
-                self.stats.polled[source.name] = f"{datetime.now(UTC):%H:%M} {said}"
-                polled.add(source.name)
-                due[source.name] = time.monotonic() + polling.pace(source).total_seconds()
+                if time.monotonic() >= self._due.get(source.name, 0.0) and not stopping.is_set():
+                    await self._poll_one(source)
             await asyncio.sleep(SWEEP_S)
+
+    async def _poll_one(self, source: Source) -> None:
+        is_first = source.name not in self._due
+        self._due[source.name] = time.monotonic() + polling.pace(source).total_seconds()
+        said = await asyncio.to_thread(polling.poll, source, self._http, self._lake, is_first)
+        self.stats.polled[source.name] = f"{self._clock():%H:%M} {said}"
 
     async def _end(self, tasks: Sequence[asyncio.Future[None]]) -> None:
         for task in tasks:

@@ -80,6 +80,10 @@ class Stats:
             "batches": self.batches,
             "failed_batches": self.failed_batches,
             "stalls": self.stalls,
+            "channels": {
+                f"{provider} {channel}": {w: n for (w, p, c), n in sorted(self.counts.items()) if (p, c) == (provider, channel)}
+                for provider, channel in sorted({(p, c) for _, p, c in self.counts})
+            },
             "seconds": round(self.seconds(), 1),
             "delay_p50_s": self.delay(0.5),
             "delay_p99_s": self.delay(0.99),

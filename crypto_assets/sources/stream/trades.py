@@ -67,8 +67,9 @@ class Trades:
         self._series: dict[str, _Series] = {}
 
     def start(self, symbol: str, last_id: int | None = None, last_ms: int = 0) -> None:
-        """Look after a symbol: from the number after `last_id` where a stored minute (which began at `last_ms`) ended with it,
-        else from the first minute that begins after the first trade.
+        """Look after a symbol from the minute after the one that began at `last_ms`, whose last number was `last_id`.
+
+        Without a number: from the first minute that begins after the first trade heard.
         """
         self._series[symbol] = _Series(last_id, last_ms + MINUTE_MS, last_ms + MINUTE_MS if last_id is not None else 0)
 
@@ -156,5 +157,8 @@ class Trades:
 
     @staticmethod
     def _is_blocked(series: _Series, ts: int) -> bool:
-        """Whether a missing trade may belong to the minute."""
-        return any(m.after - MINUTE_MS < ts <= m.before for m in series.missing)
+        """Whether a missing trade may belong to the minute or to one before it.
+
+        Minutes are stored in order, so that after a stop the number that the newest one ended with says all.
+        """
+        return any(m.after - MINUTE_MS < ts for m in series.missing)

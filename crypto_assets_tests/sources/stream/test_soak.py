@@ -1,0 +1,91 @@
+"""The stream lives through cuts, kills and a wrong route, and has stored what the market did, no more and no less."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from datetime import timedelta
+
+import polars as pl
+import pytest
+
+from crypto_assets.lake import Lake
+from crypto_assets.lake.hot import SqliteHot
+from crypto_assets.sandbox.server import running
+from crypto_assets.sources.stream.tables import LIVE, LiveDepth1m
+from crypto_assets.sources.stream.writer import closed_hours
+from crypto_assets_tests.sources.stream.feeds import VENUES
+from crypto_assets_tests.sources.stream.soak import BEGIN, SYMBOLS, Wire, check, span, stored, streaming
+
+
+def soak(lake, *, seconds: float, speed: float, every: float, quiet: float = 16.0) -> tuple[dict, float]:
+    """Stream for so many seconds at a speed, cut every so often, then left in peace for `quiet`; what was counted."""
+    out = lake.parent / "counts.json"
+    with running("standard", 7, at=BEGIN, speed=speed) as url, Wire(url) as wire:
+        with streaming(lake, wire.url, SYMBOLS, "--json", str(out)) as watched:
+            started = last = time.monotonic()
+            while time.monotonic() - started < seconds:
+                time.sleep(0.5)
+                watched.look()
+                if time.monotonic() - last > every and time.monotonic() - started < seconds - quiet:
+                    wire.cut()
+                    last = time.monotonic()
+            assert watched.stop() == 0
+        cuts = wire.cuts
+    counts = json.loads(out.read_text())
+    assert counts["reconnects"] >= 6 * (cuts - 1)
+    assert counts["malformed"] == counts["failed_batches"] == 0
+    assert all("absent" not in counts["channels"][f"{provider} trades"] for provider in VENUES)
+    return counts, watched.slope()
+
+
+def check_tables(lake) -> None:
+    """What lies in the `live` tables is whole, once, and what the hot store says."""
+    start, end = span(lake)
+    for table in LIVE:
+        rows = Lake(lake).scan(table.name).collect()
+        assert rows.height, table.name
+        assert rows.select(table.key).is_duplicated().sum() == 0
+        found = rows.filter(pl.col("ts").is_between(start, end - timedelta(minutes=1)))
+        assert found.equals(stored(lake, table, start, end)), table.name
+
+
+@pytest.mark.slow
+def test_no_bar_is_lost_or_doubled_in_a_minute_of_cuts(tmp_path):
+    lake = tmp_path / "lake"
+    counts, slope = soak(lake, seconds=80, speed=6, every=10)
+    compared = check(lake)
+    assert compared["minutes"] >= 20 * 5
+    assert compared["hours"] == 20
+    assert counts["repaired"] > 0
+    check_tables(lake)
+    depth = stored(lake, LiveDepth1m, *span(lake))
+    assert depth["symbol"].n_unique() == len(SYMBOLS)
+    assert slope < 20, f"memory grows by {slope:.1f} MB a minute"
+    hot = SqliteHot(lake / "hot.db")
+    assert closed_hours(hot)[-1] == BEGIN.replace(minute=0) + timedelta(hours=1)
+    hot.close()
+
+
+@pytest.mark.long
+def test_ten_minutes_of_real_time_with_a_cut_every_half_minute(tmp_path):
+    lake = tmp_path / "lake"
+    _, slope = soak(lake, seconds=600, speed=1, every=30)
+    assert check(lake)["minutes"] >= 20 * 8
+    check_tables(lake)
+    assert slope < 1, f"memory grows by {slope:.2f} MB a minute"
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_it_has_everything_once(tmp_path):
+    lake = tmp_path / "lake"
+    with running("standard", 7, at=BEGIN, speed=6) as url:
+        for seconds, number in ((20, signal.SIGKILL), (16, signal.SIGKILL), (24, signal.SIGTERM)):
+            with streaming(lake, url) as watched:
+                time.sleep(seconds)
+                watched.look()
+                watched.stop(number)
+            time.sleep(3)
+    assert check(lake)["minutes"] >= 20 * 4
+    check_tables(lake)
