@@ -28,8 +28,8 @@ from crypto_assets.sandbox.simulator import SimulatedMarket
 EMPTY = b'{"items":[]}'
 LOADED_AFTER = timedelta(days=1, hours=11)
 KNOWN_AFTER = timedelta(days=2)
-TYPICAL = {"BTC": 9000.0, "ETH": 4000.0, "DOT": 1.5}
-"""Views of an ordinary day; other coins have 600. One article has days that nobody reads it."""
+TYPICAL = {"BTC": 9000.0, "ETH": 4000.0, "UNI": 0.8}
+"""Views of an ordinary day; other coins have 600. One article has days on which nobody reads it."""
 ARTICLES = {HANDLES[s].article: s for s in SYMBOLS if s in HANDLES and HANDLES[s].article}
 PATH = "/api/rest_v1/metrics/pageviews/per-article/{project}/{access}/{agent}/{article:path}/daily/{first}/{last}"
 
