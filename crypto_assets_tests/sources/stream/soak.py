@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -96,6 +96,14 @@ class Watched:
         self.seconds.append(time.monotonic())
         self.megabytes.append(psutil.Process(self.process.pid).memory_info().rss / 2**20)
 
+    def until(self, is_so: Callable[[], bool], within_s: float = 90) -> None:
+        """Wait for something; fails when it does not come."""
+        late = time.monotonic() + within_s
+        while not is_so():
+            assert time.monotonic() < late, "it did not come in time"
+            self.look()
+            time.sleep(0.25)
+
     def slope(self, share: float = 0.5) -> float:
         """Megabytes a minute over the last `share` of the run."""
         n = round(len(self.seconds) * (1 - share))
@@ -131,6 +139,14 @@ def stored(lake: Path, table: type[RawTable], start: datetime, end: datetime) ->
         return frame(hot, table, list(VENUES), start, end)
     finally:
         hot.close()
+
+
+def trade_minutes(lake: Path) -> int:
+    """Minutes of trades that every series has at least."""
+    if not (lake / "hot.db").exists():
+        return 0
+    found = stored(lake, LiveTrades1m, BEGIN - MINUTE, BEGIN + timedelta(days=2)).group_by("symbol", "source").len()
+    return int(found["len"].min()) if found.height == 2 * len(SYMBOLS) else 0
 
 
 def span(lake: Path) -> tuple[datetime, datetime]:

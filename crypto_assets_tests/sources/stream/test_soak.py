@@ -16,7 +16,7 @@ from crypto_assets.sandbox.server import running
 from crypto_assets.sources.stream.tables import LIVE, LiveDepth1m
 from crypto_assets.sources.stream.writer import closed_hours
 from crypto_assets_tests.sources.stream.feeds import VENUES
-from crypto_assets_tests.sources.stream.soak import BEGIN, SYMBOLS, Wire, check, span, stored, streaming
+from crypto_assets_tests.sources.stream.soak import BEGIN, SYMBOLS, Wire, check, span, stored, streaming, trade_minutes
 
 
 def soak(lake, *, seconds: float, speed: float, every: float, quiet: float = 16.0) -> tuple[dict, float]:
@@ -80,12 +80,10 @@ def test_ten_minutes_of_real_time_with_a_cut_every_half_minute(tmp_path):
 @pytest.mark.slow
 def test_killed_and_started_again_it_has_everything_once(tmp_path):
     lake = tmp_path / "lake"
-    with running("standard", 7, at=BEGIN, speed=6) as url:
-        for seconds, number in ((20, signal.SIGKILL), (16, signal.SIGKILL), (24, signal.SIGTERM)):
+    with running("standard", 7, at=BEGIN, speed=10) as url:
+        for minutes, number in ((2, signal.SIGKILL), (4, signal.SIGKILL), (7, signal.SIGTERM)):
             with streaming(lake, url) as watched:
-                time.sleep(seconds)
-                watched.look()
+                watched.until(lambda wanted=minutes: trade_minutes(lake) >= wanted)
                 watched.stop(number)
-            time.sleep(3)
-    assert check(lake)["minutes"] >= 20 * 4
+    assert check(lake)["minutes"] >= 20 * 7
     check_tables(lake)
