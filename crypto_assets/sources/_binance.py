@@ -7,7 +7,7 @@ the same by REST and from the archive (`_bulk.py`): same values, same `available
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from crypto_assets.market.errors import BadPayloadError, GeoBlockedError, NotPub
 from crypto_assets.market.time import DAY, HOUR, Window, midnight
 from crypto_assets.sources import _bulk as bulk
 from crypto_assets.sources import _payload as payload
-from crypto_assets.sources._bulk import File, Layout
+from crypto_assets.sources._bulk import File, Layout, Part
 
 if TYPE_CHECKING:
     from crypto_assets.sources._http import Http
@@ -47,6 +47,11 @@ KLINES: Layout = {
     "quote_volume": ("quote_volume_usd", bulk.number),
     "count": ("trades", bulk.whole),
     "taker_buy_volume": ("taker_buy_volume", bulk.number),
+}
+FUNDING: Layout = {
+    "calc_time": ("ts", bulk.instant),
+    "funding_interval_hours": None,
+    "last_funding_rate": ("funding_rate", bulk.number),
 }
 
 
@@ -89,7 +94,8 @@ class Endpoint:
     """Rows are at least this far apart."""
     params: tuple[tuple[str, str], ...] = ()
     folder: str = ""
-    """Where the archive has the same rows: `spot` or `futures/um`."""
+    kind: str = "klines"
+    """Where the archive has the same rows; nowhere without a folder."""
 
 
 def spans(coin: Coin, window: Window, provider: str) -> list[tuple[str, Window]]:
@@ -108,15 +114,6 @@ def symbol_on(coin: Coin, provider: str, day: date) -> str:
 def present(http: Http, provider: str, day: date) -> dict[str, str]:
     """Exchange symbol -> our symbol of the coins that trade on `day`."""
     return {symbol_on(coin, provider, day): coin.symbol for coin in http.universe if coin.is_listed(day)}
-
-
-@dataclass(frozen=True)
-class Part:
-    """One coin under one exchange symbol, and the past part of the window in which it held."""
-
-    coin: Coin
-    symbol: str
-    window: Window
 
 
 def parts(http: Http, provider: str, window: Window, now: datetime) -> list[Part]:
@@ -142,64 +139,29 @@ def klines(http: Http, endpoint: Endpoint, window: Window) -> pl.DataFrame:
     """All closed bars of the universe in `window`, columns of a CandleTable without `source` and `available_at`.
 
     In a window longer than `SHORT` the closed months come from the archive's monthly files, where it has them; the rest, which
-    is at most a page or two of each coin, comes by REST. Where the exchange does not serve this address (HTTP 451), the days
-    come from the archive too, and only if one of them is not there yet the refusal stands.
+    is a page or two of each coin, comes by REST. Where the exchange does not serve this address (HTTP 451), the days come from
+    the archive too, and only if one of them is not there yet the refusal stands.
     """
     now = http.now()
     asked = parts(http, endpoint.provider, window, now)
-    frames: list[pl.DataFrame] = []
-    rest = asked
-    if window.end - window.start > SHORT:
-        monthly = [f for p in asked for f in bulk.months(endpoint.folder, "klines", p.symbol, p.window, now, "1h")]
-        frames, rest = archived(asked, bulk.sound(http, monthly, KLINES))
+    monthly = _bar_files(bulk.months, endpoint, asked, now) if window.end - window.start > SHORT else []
+    frames, rest = bulk.archived(asked, bulk.sound(http, monthly, KLINES))
     try:
         found = [(part, pages(http, endpoint, part, lambda row: row[0])) for part in rest]
         frames += [_bars(endpoint, part, rows, now) for part, rows in found if rows]
-    except GeoBlockedError:
-        daily = [f for p in rest for f in bulk.days(endpoint.folder, "klines", p.symbol, p.window, now, "1h")]
-        more, refused = archived(rest, bulk.sound(http, daily, KLINES))
-        if any(part.coin.is_listed(day) for part in refused for day in part.window.days):
-            raise
-        frames += more
+    except GeoBlockedError as refusal:
+        daily = _bar_files(bulk.days, endpoint, rest, now)
+        frames += bulk.instead(refusal, rest, bulk.sound(http, daily, KLINES))
     require(frames, asked, endpoint.provider, endpoint.method)
     return pl.concat(frames) if frames else CandleTable.empty().drop("source", "available_at")
 
 
-def archived(
-    asked: list[Part],
-    found: Iterable[tuple[File, pl.DataFrame | None]],
-    reduce: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows,
-) -> tuple[list[pl.DataFrame], list[Part]]:
-    """What the archive's files (of `bulk.read` or `bulk.sound`) hold of the parts asked for, and the parts they do not cover.
-
-    Of each file only the rows of its own span and part, through `reduce`, with `symbol`.
-    """
-    of = {part.symbol: part for part in asked}
-    have: dict[str, list[Window]] = {part.symbol: [] for part in asked}
-    frames = []
-    for file, rows in found:
-        if rows is not None:
-            part = of[file.symbol]
-            inside = rows.filter(within(file.span), within(part.window))
-            frames.append(reduce(inside).with_columns(symbol=pl.lit(part.coin.symbol)))
-            have[file.symbol].append(file.span)
-    rest = [Part(part.coin, part.symbol, gap) for part in asked for gap in gaps(part.window, have[part.symbol])]
-    return frames, rest
-
-
-def gaps(window: Window, covered: list[Window]) -> list[Window]:
-    """What of `window` the others leave open, in order."""
-    found, start = [], window.start
-    for span in sorted(covered):
-        if start < span.start:
-            found.append(Window(start, min(span.start, window.end)))
-        start = max(start, span.end)
-    return found + ([Window(start, window.end)] if start < window.end else [])
-
-
-def within(window: Window) -> pl.Expr:
-    """Whether `ts` lies in the window."""
-    return (pl.col("ts") >= window.start) & (pl.col("ts") < window.end)
+def _bar_files(choose: Callable[..., list[File]], endpoint: Endpoint, asked: list[Part], now: datetime) -> list[File]:
+    """The files of `bulk.months` or `bulk.days` that hold the endpoint's bars; none for one that the archive has not."""
+    if not endpoint.folder:
+        return []
+    interval = dict(endpoint.params)["interval"]
+    return [f for p in asked for f in choose(endpoint.folder, endpoint.kind, p.symbol, p.window, now, interval)]
 
 
 def _bars(endpoint: Endpoint, part: Part, rows: list[Any], now: datetime) -> pl.DataFrame:
@@ -212,27 +174,37 @@ def _bars(endpoint: Endpoint, part: Part, rows: list[Any], now: datetime) -> pl.
 def funding(http: Http, endpoint: Endpoint, window: Window) -> pl.DataFrame:
     """Settlements of the universe in `window`: symbol, ts (floored to the second), funding_rate, mark_price (or null).
 
-    Special settlements (dividends of tokenised stocks) are left out.
+    Special settlements (dividends of tokenised stocks) are left out. By REST, even in a long window: a call holds 11 months,
+    and the archive's monthly files have no mark price. They stand in, with a null there, where the exchange does not serve this
+    address (HTTP 451).
     """
     now = http.now()
     asked = parts(http, endpoint.provider, window, now)
-    frames = []
-    for part in asked:
-        where = f"{endpoint.method} {part.symbol}"
-        rows = pages(http, endpoint, part, lambda row: row["fundingTime"])
-        regular = [row for row in rows if row.get("rateType", "Regular") == "Regular"]
-        if not regular:
-            continue
-        prices = [{"markPrice": None, **row} for row in regular]  # absent in rows before 2023-11
-        columns = {
-            "ts": payload.field(regular, "fundingTime", payload.milliseconds, endpoint.provider, where),
-            "funding_rate": payload.field(regular, "fundingRate", payload.number, endpoint.provider, where),
-            "mark_price": payload.field(prices, "markPrice", payload.number_or_none, endpoint.provider, where),
-        }
-        frame = payload.frame_of(columns).with_columns(pl.col("ts").dt.truncate("1s"), pl.col("mark_price").cast(pl.Float64))
-        frames.append(frame.with_columns(symbol=pl.lit(part.coin.symbol)))
+    try:
+        found = [(part, pages(http, endpoint, part, lambda row: row["fundingTime"])) for part in asked]
+        frames = [_settlements(endpoint, part, rows) for part, rows in found if rows]
+    except GeoBlockedError as refusal:
+        monthly = [f for p in asked for f in bulk.months(endpoint.folder, "fundingRate", p.symbol, p.window, now)]
+        frames = bulk.instead(refusal, asked, bulk.sound(http, monthly, FUNDING), _without_mark)
     require(frames, asked, endpoint.provider, endpoint.method)
     return pl.concat(frames) if frames else pl.DataFrame()
+
+
+def _settlements(endpoint: Endpoint, part: Part, rows: list[Any]) -> pl.DataFrame:
+    where = f"{endpoint.method} {part.symbol}"
+    regular = [row for row in rows if row.get("rateType", "Regular") == "Regular"]
+    prices = [{"markPrice": None, **row} for row in regular]  # absent in rows before 2023-11
+    columns = {
+        "ts": payload.field(regular, "fundingTime", payload.milliseconds, endpoint.provider, where),
+        "funding_rate": payload.field(regular, "fundingRate", payload.number, endpoint.provider, where),
+        "mark_price": payload.field(prices, "markPrice", payload.number_or_none, endpoint.provider, where),
+    }
+    frame = payload.frame_of(columns).with_columns(pl.col("funding_rate", "mark_price").cast(pl.Float64))
+    return frame.with_columns(pl.col("ts").dt.truncate("1s"), symbol=pl.lit(part.coin.symbol))
+
+
+def _without_mark(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(pl.col("ts").dt.truncate("1s"), mark_price=pl.lit(None, pl.Float64))
 
 
 def _is_due(coin: Coin, window: Window) -> bool:

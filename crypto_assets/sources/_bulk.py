@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from crypto_assets.market.errors import BadPayloadError, NotPublishedYetError, SourceError
+from crypto_assets.market.coins import Coin
+from crypto_assets.market.errors import BadPayloadError, GeoBlockedError, NotPublishedYetError, SourceError
 from crypto_assets.market.time import DAY, Window, midnight
 from crypto_assets.sources._providers import Provider, provide
 
@@ -37,7 +38,7 @@ _SUM = re.compile(r"[0-9a-fA-F]{64}(?=\s)")
 _LOG = logging.getLogger(__name__)
 
 Read = Callable[[pl.Expr], pl.Expr]
-"""From a column of text to its values; null where the text is something else."""
+"""From a column of text to its values; null where the text is something else, which is an error but for `number_or_none`."""
 Layout = Mapping[str, tuple[str, Read] | None]
 """The columns of a file in order, by the name a header has for them: our name and how to read it, or None to leave it out."""
 
@@ -56,6 +57,11 @@ def clock(text: pl.Expr) -> pl.Expr:
 def number(text: pl.Expr) -> pl.Expr:
     """A number."""
     return text.cast(pl.Float64, strict=False)
+
+
+def number_or_none(text: pl.Expr) -> pl.Expr:
+    """A number or a blank."""
+    return number(text)
 
 
 def whole(text: pl.Expr) -> pl.Expr:
@@ -93,6 +99,15 @@ class File:
         return f"/data/{self.folder}/{self.period}/{self.kind}/{middle}/{self.name}.zip"
 
 
+@dataclass(frozen=True)
+class Part:
+    """One coin under one exchange symbol, and the past part of the window in which it held."""
+
+    coin: Coin
+    symbol: str
+    window: Window
+
+
 def days(folder: str, kind: str, symbol: str, window: Window, now: datetime, interval: str = "") -> list[File]:
     """The daily files that touch `window` and can be there by `now`."""
     spans = [Window(midnight(day), midnight(day) + DAY) for day in window.days]
@@ -118,7 +133,7 @@ def _monday(moment: datetime) -> datetime:
 def read(http: Http, files: Iterable[File], layout: Layout) -> Iterator[tuple[File, pl.DataFrame | None]]:
     """Every file with its rows, in the order asked for; None where there is no such file.
 
-    Columns are those of `layout`, in our names; blanks are null. Raises BadPayloadError naming the file: another checksum than
+    Columns are those of `layout`, in our names. Raises BadPayloadError naming the file: another checksum than
     published (with both), no zip, other columns, a value of another kind; NotPublishedYetError for an empty body; and like
     `Http.get_many_bytes`.
     """
@@ -147,7 +162,7 @@ def sound(http: Http, files: Iterable[File], layout: Layout) -> Iterator[tuple[F
 
 def _bodies(http: Http, files: list[File]) -> Iterator[tuple[File, bytes | None, bytes | None]]:
     paths = [path for file in files for path in (file.path, f"{file.path}.CHECKSUM")]
-    bodies = http.get_many_bytes(PROVIDER.key, paths)
+    bodies = http.get_many_bytes(PROVIDER.key, paths) if paths else iter(())
     return zip(files, bodies, bodies, strict=True)
 
 
@@ -177,18 +192,70 @@ def parse(file: File, body: bytes, layout: Layout) -> pl.DataFrame:
         raise BadPayloadError(PROVIDER.key, f"{file.path}: expected CSV ({str(error).splitlines()[0]})") from None
     if not has_header:
         frame = frame.rename(dict(zip(frame.columns, layout, strict=False)))
-    return _values(file, frame, {name: column for name, column in layout.items() if column is not None})
+    return values(frame, layout, PROVIDER.key, file.path)
 
 
-def _values(file: File, frame: pl.DataFrame, wanted: Mapping[str, tuple[str, Read]]) -> pl.DataFrame:
-    missing = [name for name in wanted if name not in frame.columns]
+def values(text: pl.DataFrame, layout: Layout, provider: str, where: str) -> pl.DataFrame:
+    """Columns of text as values, in our names. Raises BadPayloadError naming a missing column or the value that is off."""
+    wanted = {name: column for name, column in layout.items() if column is not None}
+    missing = [name for name in wanted if name not in text.columns]
     if missing:
-        raise BadPayloadError(PROVIDER.key, f"{file.path}: expected the columns {list(wanted)}, not found {missing}")
-    text = frame.select(pl.col(list(wanted)).replace("", None))
-    rows = text.select(value(pl.col(name)).alias(ours) for name, (ours, value) in wanted.items())
-    for name, (ours, value) in wanted.items():
-        lost = text[name].filter(text[name].is_not_null() & rows[ours].is_null())
-        if lost.len():
-            kind = (value.__doc__ or "").removesuffix(".")
-            raise BadPayloadError(PROVIDER.key, f"{file.path}: field {name!r} must be: {kind}; found {lost[0]!r}")
+        raise BadPayloadError(provider, f"{where}: expected the columns {list(wanted)}, not found {missing}")
+    told = text.select(pl.col(list(wanted)).replace("", None))
+    rows = told.select(read(pl.col(name)).alias(ours) for name, (ours, read) in wanted.items())
+    for name, (ours, read) in wanted.items():
+        lost = rows[ours].is_null() & (told[name].is_not_null() if read is number_or_none else True)
+        if lost.any():
+            kind, found = (read.__doc__ or "").removesuffix("."), told[name].filter(lost)[0]
+            raise BadPayloadError(provider, f"{where}: field {name!r} must be: {kind}; found {found!r}")
     return rows
+
+
+def archived(
+    asked: list[Part],
+    found: Iterable[tuple[File, pl.DataFrame | None]],
+    reduce: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows,
+) -> tuple[list[pl.DataFrame], list[Part]]:
+    """What the archive's files (of `read` or `sound`) hold of the parts asked for, and the parts they do not cover.
+
+    Of each file only the rows of its own span and part, through `reduce`, with `symbol`.
+    """
+    have: dict[str, list[Window]] = {part.symbol: [] for part in asked}
+    frames = []
+    for file, rows in found:
+        if rows is not None:
+            have[file.symbol].append(file.span)
+            for part in asked:
+                if part.symbol == file.symbol and part.window.start < file.span.end and file.span.start < part.window.end:
+                    inside = rows.filter(within(file.span), within(part.window))
+                    frames.append(reduce(inside).with_columns(symbol=pl.lit(part.coin.symbol)))
+    rest = [Part(part.coin, part.symbol, gap) for part in asked for gap in gaps(part.window, have[part.symbol])]
+    return frames, rest
+
+
+def instead(
+    refusal: GeoBlockedError,
+    asked: list[Part],
+    found: Iterable[tuple[File, pl.DataFrame | None]],
+    reduce: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows,
+) -> list[pl.DataFrame]:
+    """As `archived`, for what REST refuses. Raises the refusal where a day of a listed coin is not in the archive."""
+    frames, rest = archived(asked, found, reduce)
+    if any(part.coin.is_listed(day) for part in rest for day in part.window.days):
+        raise refusal
+    return frames
+
+
+def gaps(window: Window, covered: list[Window]) -> list[Window]:
+    """What of `window` the others leave open, in order."""
+    found, start = [], window.start
+    for span in sorted(covered):
+        if start < span.start:
+            found.append(Window(start, min(span.start, window.end)))
+        start = max(start, span.end)
+    return found + ([Window(start, window.end)] if start < window.end else [])
+
+
+def within(window: Window) -> pl.Expr:
+    """Whether `ts` lies in the window."""
+    return (pl.col("ts") >= window.start) & (pl.col("ts") < window.end)

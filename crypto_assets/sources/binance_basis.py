@@ -37,7 +37,15 @@ class RawBinanceBasis(RawTable):
         return {"low <= basis <= high": pl.col("basis").is_between("basis_low", "basis_high")}
 
 
-ENDPOINT = Endpoint("binance_futures", "fapiPublicGetPremiumIndexKlines", limit=1500, step=HOUR, params=(("interval", "1h"),))
+ENDPOINT = Endpoint(
+    "binance_futures",
+    "fapiPublicGetPremiumIndexKlines",
+    limit=1500,
+    step=HOUR,
+    params=(("interval", "1h"),),
+    folder="futures/um",
+    kind="premiumIndexKlines",
+)
 
 
 def fetch(window: Window, http: Http) -> pl.DataFrame:

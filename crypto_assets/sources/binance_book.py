@@ -66,8 +66,10 @@ def summary(bids: np.ndarray, asks: np.ndarray) -> dict[str, float | None]:
         worth = side[:, 0] * side[:, 1]
         found |= {f"{name}_{b}bps_usd": float(worth[distance <= b].sum()) if distance[-1] >= b else None for b in BANDS_BPS}
     near_bid, near_ask = found["bid_10bps_usd"], found["ask_10bps_usd"]
-    has_both = near_bid is not None and near_ask is not None and near_bid + near_ask > 0
-    return {**found, "imbalance": (near_bid - near_ask) / (near_bid + near_ask) if has_both else None}
+    imbalance = None
+    if near_bid is not None and near_ask is not None and near_bid + near_ask > 0:
+        imbalance = (near_bid - near_ask) / (near_bid + near_ask)
+    return {**found, "imbalance": imbalance}
 
 
 def _side(answer: Any, name: str, where: str) -> np.ndarray:

@@ -15,7 +15,7 @@ import polars as pl
 from crypto_assets.lake.tables import Field, RawTable
 from crypto_assets.market.time import HOUR, Window
 from crypto_assets.sources import _bulk as bulk
-from crypto_assets.sources._binance import archived, parts, require
+from crypto_assets.sources._binance import parts, require
 from crypto_assets.sources._spec import Source
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
     now = http.now()
     asked = parts(http, "binance_futures", window, now)
     files = [f for p in asked for f in bulk.days("futures/um", "bookDepth", p.symbol, p.window, now)]
-    found, _ = archived(asked, bulk.read(http, files, LAYOUT), last_of_hours)
+    found, _ = bulk.archived(asked, bulk.read(http, files, LAYOUT), last_of_hours)
     if files:
         require(found, asked, bulk.PROVIDER.key, "bookDepth")
     return SOURCE.rows(pl.concat(found), window, now) if found else RawBinanceDepth.empty()

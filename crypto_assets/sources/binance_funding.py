@@ -31,7 +31,9 @@ class RawBinanceFunding(RawTable):
     mark_price: float | None = Field(gt=0, unit="USDT", meaning="mark price at settlement; absent in old rows")
 
 
-ENDPOINT = Endpoint("binance_futures", "fapiPublicGetFundingRate", limit=1000, step=timedelta(milliseconds=1))
+ENDPOINT = Endpoint(
+    "binance_futures", "fapiPublicGetFundingRate", limit=1000, step=timedelta(milliseconds=1), folder="futures/um"
+)
 
 
 def fetch(window: Window, http: Http) -> pl.DataFrame:

@@ -18,7 +18,7 @@ from crypto_assets.lake.tables import UTC_US, Field, RawTable
 from crypto_assets.market.time import DAY, HOUR, Window, midnight
 from crypto_assets.sources import _bulk as bulk
 from crypto_assets.sources import _payload as payload
-from crypto_assets.sources._binance import Endpoint, Part, archived, pages, parts, require
+from crypto_assets.sources._binance import Endpoint, Part, pages, parts, require
 from crypto_assets.sources._spec import Source
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ VALUES = ("open_interest", "open_interest_usd", *RATIOS)
 LAYOUT: bulk.Layout = {
     "create_time": ("ts", bulk.clock),
     "symbol": None,
-    "sum_open_interest": ("open_interest", bulk.number),
-    "sum_open_interest_value": ("open_interest_usd", bulk.number),
-    "count_toptrader_long_short_ratio": ("top_account_ratio", bulk.number),
-    "sum_toptrader_long_short_ratio": ("top_position_ratio", bulk.number),
-    "count_long_short_ratio": ("account_ratio", bulk.number),
-    "sum_taker_long_short_vol_ratio": ("taker_ratio", bulk.number),
+    "sum_open_interest": ("open_interest", bulk.number_or_none),
+    "sum_open_interest_value": ("open_interest_usd", bulk.number_or_none),
+    "count_toptrader_long_short_ratio": ("top_account_ratio", bulk.number_or_none),
+    "sum_toptrader_long_short_ratio": ("top_position_ratio", bulk.number_or_none),
+    "count_long_short_ratio": ("account_ratio", bulk.number_or_none),
+    "sum_taker_long_short_vol_ratio": ("taker_ratio", bulk.number_or_none),
 }
 METHODS: dict[str, dict[str, str]] = {
     "fapiDataGetOpenInterestHist": {"open_interest": "sumOpenInterest", "open_interest_usd": "sumOpenInterestValue"},
@@ -80,13 +80,13 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
 def _old(http: Http, window: Window, now: datetime) -> list[pl.DataFrame]:
     """From the files alone."""
     asked = parts(http, PROVIDER, window, now)
-    return archived(asked, bulk.read(http, _files(asked, now), LAYOUT), last_of_hours)[0]
+    return bulk.archived(asked, bulk.read(http, _files(asked, now), LAYOUT), last_of_hours)[0]
 
 
 def _recent(http: Http, window: Window, now: datetime) -> list[pl.DataFrame]:
     """From the files, and what they lack by REST."""
     asked = parts(http, PROVIDER, window, now)
-    frames, rest = archived(asked, bulk.sound(http, _files(asked, now), LAYOUT), last_of_hours)
+    frames, rest = bulk.archived(asked, bulk.sound(http, _files(asked, now), LAYOUT), last_of_hours)
     for part in rest:
         rows = pl.concat([_rows(http, part, method) for method in METHODS], how="diagonal")
         if rows.height:

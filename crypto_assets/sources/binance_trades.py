@@ -18,8 +18,7 @@ from crypto_assets.lake.tables import Field, RawTable
 from crypto_assets.market.errors import BadPayloadError
 from crypto_assets.market.time import Window
 from crypto_assets.sources import _bulk as bulk
-from crypto_assets.sources import _payload as payload
-from crypto_assets.sources._binance import Part, archived, ms, page, parts, require
+from crypto_assets.sources._binance import Part, ms, page, parts, require
 from crypto_assets.sources._spec import Source
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ LAYOUT: bulk.Layout = {
     "transact_time": ("ts", bulk.instant),
     "is_buyer_maker": ("is_buyer_maker", bulk.flag),
 }
+FIELDS = dict(zip("apqflTm", LAYOUT.values(), strict=True))
+"""The same by the names that REST has for them."""
 
 
 class RawBinanceTrades(RawTable):
@@ -72,7 +73,7 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
     now = http.now()
     asked = parts(http, PROVIDER, window, now)
     files = [f for p in asked for f in bulk.days("spot", "aggTrades", p.symbol, p.window, now)]
-    frames, rest = archived(asked, bulk.sound(http, files, LAYOUT), minutes)
+    frames, rest = bulk.archived(asked, bulk.sound(http, files, LAYOUT), minutes)
     frames += [
         minutes(rows).with_columns(symbol=pl.lit(part.coin.symbol)) for part in rest if (rows := _paged(http, part)).height
     ]
@@ -119,25 +120,12 @@ def _paged(http: Http, part: Part) -> pl.DataFrame:
 
 
 def _frame(rows: Sequence[Any], where: str) -> pl.DataFrame:
-    return payload.frame_of({name: payload.field(rows, key, read, PROVIDER, where) for name, (key, read) in _FIELDS.items()})
+    try:
+        text = pl.DataFrame(rows, schema=dict.fromkeys(FIELDS, pl.String), strict=False)
+    except (pl.exceptions.PolarsError, TypeError, ValueError, AttributeError):
+        raise BadPayloadError(PROVIDER, f"{where}: expected {list(FIELDS)} in each row, found {str(rows[0])[:80]}") from None
+    return bulk.values(text, FIELDS, PROVIDER, where)
 
-
-def _true_or_false(value: Any) -> bool:
-    """True or false."""
-    if not isinstance(value, bool):
-        raise ValueError("true or false")
-    return value
-
-
-_FIELDS = {
-    "id": ("a", payload.integer),
-    "price": ("p", payload.number),
-    "quantity": ("q", payload.number),
-    "first_id": ("f", payload.integer),
-    "last_id": ("l", payload.integer),
-    "ts": ("T", payload.milliseconds),
-    "is_buyer_maker": ("m", _true_or_false),
-}
 
 SOURCE = Source(
     table=RawBinanceTrades,

@@ -19,10 +19,26 @@ RENAMED = date(2024, 9, 10)
 
 
 @pytest.mark.parametrize(
-    ("name", "days", "calls"), [("binance_candles", 100, 3), ("binance_perp_candles", 100, 2), ("binance_funding", 400, 2)]
+    ("name", "days", "files", "calls"),
+    [
+        ("binance_candles", 100, 3, 1),
+        ("binance_perp_candles", 100, 3, 1),
+        ("binance_basis", 100, 3, 1),
+        ("binance_funding", 400, 0, 2),
+    ],
 )
-def test_a_window_longer_than_a_page_comes_whole(name: str, days: int, calls: int):
+def test_a_window_longer_than_a_page_comes_whole(name: str, days: int, files: int, calls: int):
     window = Window.of_days(date(2024, 10, 15) - timedelta(days=days - 1), date(2024, 10, 15))
+    with client(symbols="BTC") as http:
+        rows = SOURCES[name].fetch(window, http)
+        assert_frame_equal(rows, truth(SOURCES[name], window, NOW, http))
+    assert len(http.seen) == 2 * files + calls
+
+
+@pytest.mark.parametrize(("name", "calls"), [("binance_candles", 3), ("binance_perp_candles", 2)])
+def test_without_an_archive_every_page_is_asked_for(name: str, calls: int, monkeypatch):
+    monkeypatch.setattr("crypto_assets.sources._binance.SHORT", timedelta(days=101))
+    window = Window.of_days(date(2024, 7, 8), date(2024, 10, 15))
     with client(symbols="BTC") as http:
         rows = SOURCES[name].fetch(window, http)
         assert_frame_equal(rows, truth(SOURCES[name], window, NOW, http))

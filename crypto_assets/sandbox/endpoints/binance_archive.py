@@ -1,8 +1,8 @@
 """Files of data.binance.vision: `/data/{spot|futures/um}/{daily|monthly}/...zip` and `.CHECKSUM`, from the simulated market.
 
-Spot has klines and aggTrades (no header row; microseconds from 2025 on), USD-M klines, metrics, bookDepth and fundingRate (with
-a header, milliseconds or text). A day's file is there at 08:35 UTC of the next day, a month's at 08:35 of the first Monday of
-the next month; before that, and for what never was, the answer is the object store's 404.
+Spot has klines and aggTrades (no header row; microseconds from 2025 on), USD-M klines, premiumIndexKlines, metrics, bookDepth
+and fundingRate (with a header, milliseconds or text). A day's file is there at 08:35 UTC of the next day, a month's at 08:35 of
+the first Monday of the next month; before that, and for what never was, the answer is the object store's 404.
 """
 
 from __future__ import annotations
@@ -89,10 +89,10 @@ def _packed(
     if frame.is_empty():
         return None
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         entry = zipfile.ZipInfo(f"{name}.csv", end.timetuple()[:6])
-        entry.compress_type = zipfile.ZIP_DEFLATED
-        archive.writestr(entry, header + frame.write_csv(include_header=False, float_scientific=False))
+        text = header + frame.write_csv(include_header=False, float_scientific=False)
+        archive.writestr(entry, text, zipfile.ZIP_DEFLATED, compresslevel=1)
     return buffer.getvalue()
 
 
@@ -121,6 +121,14 @@ def _klines(venue: str, header: str) -> Make:
         return header, frame.select(columns)
 
     return make
+
+
+def _premium(market: SimulatedMarket, symbol: str, _: str, start: datetime, end: datetime) -> tuple[str, pl.DataFrame]:
+    opened = pl.col("ts").dt.epoch("ms")
+    none = [pl.lit(0).alias(name) for name in ("quote", "count", "taken", "taken_quote", "ignore")]
+    closed = (opened + 3_600_000 - 1).alias("close_time")
+    frame = positions.premium(market, symbol, start, end)
+    return KLINES, frame.select(opened.alias("open_time"), pl.exclude("ts"), pl.lit(0).alias("volume"), closed, *none)
 
 
 def _trades(market: SimulatedMarket, symbol: str, _: str, start: datetime, end: datetime) -> tuple[str, pl.DataFrame]:
@@ -168,6 +176,7 @@ FUNDING = "calc_time,funding_interval_hours,last_funding_rate\n"
 FILES: dict[tuple[str, str, str, str | None], Make] = {
     **{("spot", period, "klines", "1h"): _klines("spot", "") for period in ("daily", "monthly")},
     **{("futures/um", period, "klines", "1h"): _klines("perp", KLINES) for period in ("daily", "monthly")},
+    **{("futures/um", period, "premiumIndexKlines", "1h"): _premium for period in ("daily", "monthly")},
     ("spot", "daily", "aggTrades", None): _trades,
     ("futures/um", "daily", "metrics", None): _metrics,
     ("futures/um", "daily", "bookDepth", None): _bands,
