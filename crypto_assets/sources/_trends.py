@@ -60,7 +60,7 @@ def _client(base: str, is_loopback: bool, timeout_s: float) -> Any:
             if answer.status_code == 429:
                 raise exceptions.TooManyRequestsError.from_response(answer)
             answer.raise_for_status()
-            return {name: value for name, value in answer.cookies.items() if name == "NID"}
+            return {name: value for name, value in answer.cookies.items() if name == "NID" and value}
 
         def _get_data(self, url: str, *arguments: Any, **more: Any) -> Any:
             return super()._get_data(url.replace(pytrends.BASE_TRENDS_URL, base, 1), *arguments, **more)

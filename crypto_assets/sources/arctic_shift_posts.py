@@ -80,7 +80,13 @@ def _frame(symbol: str, rows: list[Any]) -> pl.DataFrame:
             "score": read["score"],
             "num_comments": read["num_comments"],
         },
-        schema_overrides={"symbol": pl.String, "ts": UTC_US, "id": pl.String, "title": pl.String, "author_hash": pl.String},
+        schema_overrides={
+            "symbol": pl.String(),
+            "ts": UTC_US,
+            "id": pl.String(),
+            "title": pl.String(),
+            "author_hash": pl.String(),
+        },
     )
     return frame.cast({"score": pl.Int64, "num_comments": pl.Int64})
 

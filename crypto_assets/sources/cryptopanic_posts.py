@@ -55,7 +55,7 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
         "kind": payload.field(posts, "kind", payload.text, PROVIDER.key, PATH),
         "symbol": [_symbols(post, http) for post in posts],
     }
-    types = {"id": pl.String, "ts": UTC_US, "title": pl.String, "kind": pl.String, "symbol": pl.List(pl.String)}
+    types = {"id": pl.String(), "ts": UTC_US, "title": pl.String(), "kind": pl.String(), "symbol": pl.List(pl.String())}
     rows = pl.DataFrame(columns, schema=types).explode("symbol", empty_as_null=True).drop_nulls("symbol")
     return SOURCE.rows(rows.unique(["symbol", "id"], keep="first"), window, http.now())
 

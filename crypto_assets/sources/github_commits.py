@@ -71,7 +71,7 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
         for repo in names.repos if settled else ():
             found = _commits(http, repo, settled[0], settled[-1])
             rows += [(coin.symbol, repo, midnight(day), *_counted(found, day)) for day in settled if found is not None]
-    types = {"symbol": pl.String, "repo": pl.String, "ts": UTC_US, "commits": pl.Int64, "authors": pl.Int64}
+    types = {"symbol": pl.String(), "repo": pl.String(), "ts": UTC_US, "commits": pl.Int64(), "authors": pl.Int64()}
     return SOURCE.rows(pl.DataFrame(rows, schema=types, orient="row"), window, http.now())
 
 

@@ -49,8 +49,11 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
     frames = [RawGoogleTrends.empty().drop("source", "available_at")]
     ends = [end for end in _ends(window) if end + LAG <= http.now()]
     base = base_of(PROVIDER, http.settings)
-    how = {"is_loopback": http.is_loopback, "timeout_s": http.timeout_s}
-    client = http.through(PROVIDER.key, lambda: _trends.connect(base, PROVIDER.key, **how)) if ends else None
+
+    def connect() -> Any:
+        return _trends.connect(base, PROVIDER.key, is_loopback=http.is_loopback, timeout_s=http.timeout_s)
+
+    client = http.through(PROVIDER.key, connect) if ends else None
     for coin, names in handles.known(http.universe):
         for end in ends:
             asked = {"symbol": coin.symbol, "keyword": names.search, "request_start": end - SPAN, "request_end": end}
@@ -78,7 +81,7 @@ def _points(http: Http, client: Any, keyword: str, end: datetime) -> pl.DataFram
         "ts": payload.field(whole, "time", payload.seconds, PROVIDER.key, where),
         "value_pct": payload.field(values, 0, payload.number, PROVIDER.key, where, "value"),
     }
-    return pl.DataFrame(columns, schema={"ts": UTC_US, "value_pct": pl.Float64})
+    return pl.DataFrame(columns, schema={"ts": UTC_US, "value_pct": pl.Float64()})
 
 
 SOURCE = Source(

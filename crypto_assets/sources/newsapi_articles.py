@@ -61,7 +61,7 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
         "title": [" ".join(t.split()) for t in payload.field(kept, "title", payload.text, PROVIDER.key, PATH)],
         "domain": [urlsplit(url).netloc for url in urls],
     }
-    types = {"url": pl.String, "ts": UTC_US, "title": pl.String, "domain": pl.String}
+    types = {"url": pl.String(), "ts": UTC_US, "title": pl.String(), "domain": pl.String()}
     return SOURCE.rows(pl.DataFrame(columns, schema=types).unique(["url", "ts"], keep="first"), window, http.now())
 
 

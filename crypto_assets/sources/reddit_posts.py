@@ -10,6 +10,7 @@ keep moving and are not kept. Authors are pseudonyms. Reddit's Data API terms: n
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -50,9 +51,8 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
     reddit = _client(http)
     frames = [RawRedditPosts.empty().drop("source", "available_at")]
     for coin, names in handles.known(http.universe) if window.start < http.now() else ():
-        posts = http.through(
-            PROVIDER.key, lambda sub=names.subreddit: _reddit.listing(reddit, PROVIDER.key, sub, MOST, window.start)
-        )
+        ask = partial(_reddit.listing, reddit, PROVIDER.key, names.subreddit, MOST, window.start)
+        posts = http.through(PROVIDER.key, ask)
         frames.append(_frame(coin.symbol, posts, f"/r/{names.subreddit}/new"))
     return SOURCE.rows(pl.concat(frames, how="diagonal").unique(["symbol", "id"]), window, http.now())
 
@@ -80,7 +80,7 @@ def _frame(symbol: str, posts: list[Any], where: str) -> pl.DataFrame:
         "title": [without_names(title) for title in payload.field(rows, "title", payload.text, PROVIDER.key, where)],
         "author_hash": [pseudonym("reddit", row["author"]) for row in rows],
     }
-    types = {"ts": UTC_US, "id": pl.String, "title": pl.String, "author_hash": pl.String}
+    types = {"ts": UTC_US, "id": pl.String(), "title": pl.String(), "author_hash": pl.String()}
     return pl.DataFrame(columns, schema=types).with_columns(symbol=pl.lit(symbol))
 
 

@@ -70,7 +70,7 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
             _log.warning("left out: %s", error)
     if len(failed) == len(FEEDS):
         raise failed[0]
-    types = {"id": pl.String, "title": pl.String, "url": pl.String, "domain": pl.String, "published_at": UTC_US}
+    types = {"id": pl.String(), "title": pl.String(), "url": pl.String(), "domain": pl.String(), "published_at": UTC_US}
     frame = pl.DataFrame(rows, schema=types, orient="row").unique("id", keep="first", maintain_order=True)
     recent = frame.filter(pl.col("published_at").is_null() | (pl.col("published_at") > now - OLDEST))
     seen = now.replace(second=0, microsecond=0)

@@ -64,7 +64,7 @@ def fetch(window: Window, http: Http) -> pl.DataFrame:
             "symbol": [coin.symbol] * len(rows),
             "posts": payload.field(rows, "tweet_count", payload.integer, PROVIDER.key, PATH),
         }
-        frames.append(pl.DataFrame(columns, schema={"ts": UTC_US, "symbol": pl.String, "posts": pl.Int64}))
+        frames.append(pl.DataFrame(columns, schema={"ts": UTC_US, "symbol": pl.String(), "posts": pl.Int64()}))
     whole = pl.concat(frames).filter(pl.col("ts").dt.truncate("1d") == pl.col("ts"))
     return SOURCE.rows(whole, window, http.now())
 

@@ -70,7 +70,7 @@ def _frame(rows: list[Any]) -> pl.DataFrame:
         "text": [without_names(text) for text in payload.field(rows, "text", payload.text, PROVIDER.key, PATH)],
         "author_hash": [pseudonym("x", who) for who in payload.field(rows, "author_id", payload.text, PROVIDER.key, PATH)],
     }
-    return pl.DataFrame(columns, schema={"ts": UTC_US, "id": pl.String, "text": pl.String, "author_hash": pl.String})
+    return pl.DataFrame(columns, schema={"ts": UTC_US, "id": pl.String(), "text": pl.String(), "author_hash": pl.String()})
 
 
 SOURCE = Source(

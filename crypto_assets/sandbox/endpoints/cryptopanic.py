@@ -104,7 +104,14 @@ def posts(market: SimulatedMarket, start: datetime, end: datetime, symbols: Sequ
         for symbol in named
         if symbol in symbols
     ]
-    types = {"symbol": pl.String, "ts": UTC_US, "id": pl.String, "title": pl.String, "kind": pl.String, "available_at": UTC_US}
+    types = {
+        "symbol": pl.String(),
+        "ts": UTC_US,
+        "id": pl.String(),
+        "title": pl.String(),
+        "kind": pl.String(),
+        "available_at": UTC_US,
+    }
     return pl.DataFrame(rows, schema=types, orient="row")
 
 

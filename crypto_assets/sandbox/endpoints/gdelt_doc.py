@@ -68,7 +68,7 @@ def _points(world: World, words: str, start: datetime, end: datetime, column: st
 
 def tone(market: SimulatedMarket, start: datetime, end: datetime, symbols: Sequence[str]) -> pl.DataFrame:
     """Daily tone, from the mean level of the day where there is one, and volume, from how much attention the coin has."""
-    types = {"symbol": pl.String, "ts": UTC_US, "tone": pl.Float64, "volume_pct": pl.Float64, "available_at": UTC_US}
+    types = {"symbol": pl.String(), "ts": UTC_US, "tone": pl.Float64(), "volume_pct": pl.Float64(), "available_at": UTC_US}
     first, last = max(start.date(), FIRST_DAY), (end - timedelta(microseconds=1)).date()
     days = [day for day in series.days(first, last) if start <= midnight(day)] if first <= last else []
     if not days:

@@ -105,7 +105,7 @@ def trends(market: SimulatedMarket, start: datetime, end: datetime, symbols: Seq
                 if day in days and midnight(day) >= last - WEEK:
                     rows.append((symbol, midnight(day), HANDLES[symbol].search, float(value), last - SPAN, last, last + LAG))
     names = ("symbol", "ts", "keyword", "value_pct", "request_start", "request_end", "available_at")
-    types = (pl.String, UTC_US, pl.String, pl.Float64, UTC_US, UTC_US, UTC_US)
+    types = (pl.String(), UTC_US, pl.String(), pl.Float64(), UTC_US, UTC_US, UTC_US)
     return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
 
 

@@ -102,7 +102,7 @@ def titles(market: SimulatedMarket, start: datetime, end: datetime, symbols: Seq
     found = [p for s in symbols if s in HANDLES for p in posts.between(market, "reddit", s, start, end)]
     rows = [(p.symbol, p.ts, base36(p.number), p.title, pseudonym("reddit", p.author), p.ts + KNOWN_AFTER) for p in found]
     names = ("symbol", "ts", "id", "title", "author_hash", "available_at")
-    types = (pl.String, UTC_US, pl.String, pl.String, pl.String, UTC_US)
+    types = (pl.String(), UTC_US, pl.String(), pl.String(), pl.String(), UTC_US)
     return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
 
 

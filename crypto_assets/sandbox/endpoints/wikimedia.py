@@ -71,7 +71,7 @@ def pageviews(market: SimulatedMarket, start: datetime, end: datetime, symbols: 
     first, last = max(start.date(), FIRST_DAY), (end - timedelta(microseconds=1)).date()
     days = [day for day in series.days(first, last) if start <= midnight(day)] if first <= last else []
     rows = [row for s in symbols if s in HANDLES and HANDLES[s].article and days for row in _rows(market, s, days)]
-    types = {"symbol": pl.String, "ts": UTC_US, "article": pl.String, "views": pl.Int64, "available_at": UTC_US}
+    types = {"symbol": pl.String(), "ts": UTC_US, "article": pl.String(), "views": pl.Int64(), "available_at": UTC_US}
     return pl.DataFrame(rows, schema=types, orient="row")
 
 

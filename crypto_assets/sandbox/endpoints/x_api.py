@@ -121,7 +121,7 @@ def texts(market: SimulatedMarket, start: datetime, end: datetime, symbols: Sequ
         (p.symbol, p.ts, str(p.number), text_of(p, "@someone"), pseudonym("x", p.author), p.ts + KNOWN_AFTER) for p in found
     ]
     names = ("symbol", "ts", "id", "text", "author_hash", "available_at")
-    types = (pl.String, UTC_US, pl.String, pl.String, pl.String, UTC_US)
+    types = (pl.String(), UTC_US, pl.String(), pl.String(), pl.String(), UTC_US)
     return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
 
 
@@ -135,7 +135,7 @@ def counts(market: SimulatedMarket, start: datetime, end: datetime, symbols: Seq
         if s in HANDLES and midnight(day) >= EPOCH
     ]
     names = ("symbol", "ts", "posts", "available_at")
-    return pl.DataFrame(rows, schema=dict(zip(names, (pl.String, UTC_US, pl.Int64, UTC_US), strict=True)), orient="row")
+    return pl.DataFrame(rows, schema=dict(zip(names, (pl.String(), UTC_US, pl.Int64(), UTC_US), strict=True)), orient="row")
 
 
 TABLES = {"x_posts": texts, "x_counts": counts}
