@@ -119,7 +119,7 @@ class Hour:
         )
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=512)
 def hour_of(market: Market, symbol: str, venue: str, hour: int) -> Hour | None:
     """The hour that opens `hour` hours after 1970; None where there is no bar."""
     row = bars_of(market, symbol, venue, hour // 24).get(hour)
