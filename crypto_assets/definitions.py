@@ -11,10 +11,12 @@ import dagster as dg
 from crypto_assets.orchestration.access import Access, adopt
 from crypto_assets.orchestration.assets.anomalies import anomaly_checks
 from crypto_assets.orchestration.assets.backtests import backtest_assets
+from crypto_assets.orchestration.assets.latest import latest_asset
 from crypto_assets.orchestration.assets.models import fusion_assets, model_assets
 from crypto_assets.orchestration.assets.tables import derived_asset, source_asset
 from crypto_assets.orchestration.jobs import daily_schedule, jobs
 from crypto_assets.orchestration.partitions import partitions
+from crypto_assets.orchestration.sensors import sensors
 from crypto_assets.settings import Settings, load
 
 # backfill_policy and partition mappings are marked beta for years; the versions are pinned, so their warning tells nothing.
@@ -38,6 +40,7 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
     for name in MODELS:
         assets += model_assets(name, describe(name), settings, parts)
     assets += fusion_assets(parts)
+    assets.append(latest_asset())
     assets += backtest_assets(list(MODELS), settings)
     all_jobs = jobs()
     return dg.Definitions(
@@ -45,6 +48,7 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
         asset_checks=[anomaly_checks()],
         jobs=all_jobs,
         schedules=daily_schedule(all_jobs, parts),
+        sensors=sensors(all_jobs, settings),
         resources={"access": Access(settings), **resources},
     )
 

@@ -22,7 +22,7 @@ from crypto_assets.evaluation.walkforward import COMBINATIONS, CONTEXT, combine,
 from crypto_assets.features import FeatureFamily
 from crypto_assets.features import families as all_families
 from crypto_assets.lake import Field, Lake, Reader, derive
-from crypto_assets.lake.hot import Hot, HotStore
+from crypto_assets.lake.hot import Hot, HotStore, open_hot
 from crypto_assets.market.errors import StaleDataError
 from crypto_assets.market.time import DAY, HOUR, Window, midnight
 from crypto_assets.models._base import Forecast, forecast_table
@@ -153,6 +153,17 @@ def close_hour(lake: Lake, hot: HotStore, settings: Settings, at: datetime | Non
     forecasts = forecasts_at(lake, panel, when)
     hot.put([*_feature_rows(mine), *_forecast_rows(forecasts)])
     return Closed(when, mine, forecasts)
+
+
+def close_newest(lake: Lake, settings: Settings) -> Closed:
+    """`close_hour` of the newest closed hour in the settings' hot store, mirrored in `forecasts/latest`."""
+    hot = open_hot(settings)
+    try:
+        closed = close_hour(lake, hot, settings)
+    finally:
+        hot.close()
+    mirror(lake, closed.forecasts)
+    return closed
 
 
 def forecasts_at(lake: Lake, panel: Panel, at: datetime) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """Jobs and the daily schedule.
 
-`ingest` fetches and derives days, `train` fits folds, `forecast` forecasts and fuses folds, `backtest` trades, scores, reports.
+`ingest` fetches and derives days, `train` fits folds, `forecast` forecasts and fuses folds, `backtest` trades, scores, reports,
+`latest` forecasts the hour that has just closed.
 """
 
 from datetime import date
@@ -13,6 +14,7 @@ from crypto_assets.orchestration.partitions import Partitions
 
 MORE = dg.AssetSelection.tag("tier", "more")
 TABLES = dg.AssetSelection.groups("raw", "curated", "features", "labels") - MORE
+LATEST = dg.AssetSelection.assets(["forecasts", "latest"])
 IN_PROCESS = dg.in_process_executor
 REREAD_DAYS = 7
 """Each daily run covers the last week: what was not published yet, or was revised, is added as further versions, and labels
@@ -44,9 +46,15 @@ def jobs() -> list[Any]:
         ),
         dg.define_asset_job(
             "forecast",
-            selection=dg.AssetSelection.groups("forecasts", "fusion"),
+            selection=dg.AssetSelection.groups("forecasts", "fusion") - LATEST,
             executor_def=IN_PROCESS,
             description="Forecast the test windows of one or more folds, and fuse the members.",
+        ),
+        dg.define_asset_job(
+            "latest",
+            selection=LATEST,
+            executor_def=IN_PROCESS,
+            description="Features and forecasts of the newest closed hour, from the stream's hot store.",
         ),
         dg.define_asset_job(
             "backtest",

@@ -141,6 +141,22 @@ def test_the_newest_checkpoints_forecast_and_the_day_keeps_every_hour(hour, batc
     assert closed_hour.mirror(lake, later).height == 2 * closed.forecasts.height
 
 
+@pytest.mark.parametrize("hour", ["14:00"], indirect=True)
+def test_the_job_latest_makes_and_mirrors_it(hour, monkeypatch):
+    from crypto_assets.definitions import build_defs
+
+    lake, _, at, settings = hour
+    monkeypatch.setattr(closed_hour, "all_families", lambda: {f.name: f for f in FEW})
+    _checkpoint(at).save(lake.root / "models" / "logistic" / "fold=2024-03-01")
+    defs = build_defs(Settings(lake=lake.root, symbols=settings.symbols, start=TODAY - 60 * DAY))
+    done = defs.resolve_job_def("latest").execute_in_process()
+    (event,) = done.asset_materializations_for_node("forecasts__latest")
+    assert event.metadata["hour"].value == at.isoformat()
+    kept = lake.scan("forecasts/latest").collect()
+    assert kept.height == event.metadata["dagster/row_count"].value > 0
+    assert kept["ts"].unique().to_list() == [at]
+
+
 def _checkpoint(trained_until: datetime) -> Checkpoint:
     """Logistic regression fitted on a small planted panel with the columns of this test."""
     from crypto_assets.models import registry
