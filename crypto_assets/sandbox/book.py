@@ -138,7 +138,7 @@ def ladder(market: Market, symbol: str, venue: str) -> Ladder:
     start = market.listing(symbol)[0]
     first = market.candles(symbol, venue, start, start + timedelta(days=7))
     price = float(first["open"][0]) if first.height else 1.0
-    turnover = float(first["quote_volume_usd"].mean() or 0.0) if first.height else 0.0
+    turnover = float(np.mean(first["quote_volume_usd"].to_numpy())) if first.height else 0.0
     salt = zlib.crc32(f"{market.randomness.market}/{symbol}/{venue}".encode()) | (market.randomness.seed & 0xFFFFFFFF) << 32
     return Ladder(max(4 - math.floor(math.log10(price)), 0), max(SHARE * turnover, 100.0), np.uint64(salt))
 

@@ -37,8 +37,14 @@ BLOCK = timedelta(days=32)
 """Trade ids are counted in steps of this length."""
 
 
+Row = tuple[float, float, float, float, float, float, int, float]
+"""A bar's values in the order of `candles.COLUMNS`."""
+
+
 class Market(Protocol):
-    """What is needed of a market."""
+    """What is needed of a market; it is compared by identity."""
+
+    def __hash__(self) -> int: ...
 
     @property
     def randomness(self) -> Randomness:
@@ -281,7 +287,7 @@ def ms_of(moment: datetime) -> int:
 
 
 @lru_cache(maxsize=1024)
-def bars_of(market: Market, symbol: str, venue: str, day: int) -> dict[int, tuple]:
+def bars_of(market: Market, symbol: str, venue: str, day: int) -> dict[int, Row]:
     """The hourly bars of a day (counted from 1970) by hour, in the order of `candles.COLUMNS`."""
     start = datetime.fromtimestamp(86_400 * day, UTC)
     frame = market.candles(symbol, venue, start, start + DAY)
@@ -298,7 +304,7 @@ def _close_before(market: Market, symbol: str, venue: str, hour: int) -> float |
     return None
 
 
-_TRADES = {
+_TRADES: dict[str, pl.DataType | type[pl.DataType]] = {
     "ts": UTC_US,
     "id": pl.Int64,
     "price": pl.Float64,

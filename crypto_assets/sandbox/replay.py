@@ -53,16 +53,20 @@ class ReplayMarket:
         self._news: pl.DataFrame | None = None
         self.providers = frozenset(p for table, names in PROVIDERS.items() if self._scan(table) is not None for p in names)
         """Keys of the providers that have something to show."""
-        spans = [(s, ts.min(), ts.max()) for frames in self._candles.values() for s, f in frames.items() if len(ts := f["ts"])]
+        spans: list[tuple[str, datetime, datetime]] = [
+            (symbol, *frame.select(first=pl.col("ts").min(), last=pl.col("ts").max()).row(0))
+            for frames in self._candles.values()
+            for symbol, frame in frames.items()
+        ]
         if not spans:
             raise SettingsError(
                 f"nothing to replay in {self._lake.root}: expected {' or '.join(TABLES.values())} under imports/ or raw/; "
                 "import some with `crypto-assets import`, or name another lake"
             )
         self.symbols: tuple[str, ...] = tuple(sorted({symbol for symbol, _, _ in spans}))
-        self.start: datetime = min(first for _, first, _ in spans)
+        self.start = min(first for _, first, _ in spans)
         """Open of the first bar."""
-        self.end: datetime = max(last for _, _, last in spans) + HOUR
+        self.end = max(last for _, _, last in spans) + HOUR
         """Close of the last bar."""
         self._spans = {
             symbol: (min(a for s, a, _ in spans if s == symbol), max(b for s, _, b in spans if s == symbol) + HOUR)

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 from starlette.applications import Starlette
@@ -50,7 +50,7 @@ def app(market: SimulatedMarket | ReplayMarket, now: Now | None = None, faults: 
     `POST /clock` sets the time if `now` is a `Clock`. A replay has the providers of its tables only.
     """
     now = now or Clock()
-    world = endpoints.World(market, shown(now))
+    world = endpoints.World(cast("SimulatedMarket", market), shown(now))  # a replay has what its own endpoints ask for
     modules = endpoints.discover()
     if isinstance(market, ReplayMarket):
         modules = {name: module for name, module in modules.items() if name in market.providers}

@@ -102,7 +102,9 @@ def _hours(
     most = limit * (step // HOUR)
     chosen = frame.head(most) if is_forward else frame.tail(most + step // HOUR)
     groups: dict[int, list[micro.Bar]] = {}
-    for opened, *row in chosen.select(pl.col("ts").dt.epoch("ms"), *COLUMNS).iter_rows():
+    opens = chosen["ts"].dt.epoch("ms").to_list()
+    rows: list[micro.Row] = chosen.select(COLUMNS).rows()  # type: ignore[assignment]
+    for opened, row in zip(opens, rows, strict=True):
         bar: micro.Bar | None = micro.Bar(opened, *row, -1, -1)
         if opened + micro.HOUR_MS > now:
             bar = micro.bar_until(world.market, symbol, venue, micro.HOUR_MS, opened, now)
