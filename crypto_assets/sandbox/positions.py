@@ -14,9 +14,8 @@ import polars as pl
 
 from crypto_assets.lake.tables import UTC_US
 from crypto_assets.market.time import DAY, HOUR, midnight
-from crypto_assets.sandbox.planting import COINS
+from crypto_assets.sandbox.microstructure import Market
 from crypto_assets.sandbox.series import ORIGIN, level
-from crypto_assets.sandbox.simulator import SimulatedMarket
 
 STEPS = 288
 """Five-minute steps of a day."""
@@ -34,31 +33,30 @@ RESTING = 0.02
 """Typical worth within 1 %, relative to an hour's turnover."""
 BOOK_LATE = timedelta(seconds=7)
 """Book snapshots are stamped so long after each five minutes."""
-_COIN = {coin.symbol: coin for coin in COINS}
 
 
 @lru_cache(maxsize=256)
-def metrics(market: SimulatedMarket, symbol: str, day: date) -> pl.DataFrame:
+def metrics(market: Market, symbol: str, day: date) -> pl.DataFrame:
     """Rows of a day every five minutes from 00:00 on; none where the coin is not listed.
 
     Columns ts, open_interest (coins, to 0.001), open_interest_usd (to cents), `RATIOS` (to four digits).
     """
-    coin, price = _COIN[symbol], _prices(market, symbol, day)
+    price, (coins, _) = _prices(market, symbol, day), _turnover(market, symbol)
     slow, fast = _drawn(market, f"positions {symbol}", day, 1 + len(RATIOS))
-    held = np.round(HELD_HOURS * coin.volume_usd / coin.price_usd * np.exp(0.2 * slow[:, 0] + 0.002 * fast[:, 0]), 3)
+    held = np.round(HELD_HOURS * coins * np.exp(0.2 * slow[:, 0] + 0.002 * fast[:, 0]), 3)
     ratios = np.round(TYPICAL * np.exp(SLOW * slow[:, 1:] + FAST * fast[:, 1:]), 4)
     frame = pl.DataFrame({"ts": _steps(day), "open_interest": held, "open_interest_usd": np.round(held * price, 2)})
     return frame.with_columns(pl.Series(name, ratios[:, k]) for k, name in enumerate(RATIOS)).head(len(price))
 
 
 @lru_cache(maxsize=64)
-def bands(market: SimulatedMarket, symbol: str, day: date) -> pl.DataFrame:
+def bands(market: Market, symbol: str, day: date) -> pl.DataFrame:
     """Depth of a day every five minutes, by band: ts, band_pct, depth (coins, to 0.001), notional_usd (to cents)."""
-    coin, price = _COIN[symbol], _prices(market, symbol, day)
+    price, (_, usd) = _prices(market, symbol, day), _turnover(market, symbol)
     pct = BANDS_PCT if day < NARROW_SINCE else np.sort(np.append(BANDS_PCT, (-0.2, 0.2)))
     slow, fast = _drawn(market, f"depth {symbol}", day, 2)
     side = (pct > 0).astype(int)
-    worth = RESTING * coin.volume_usd * np.abs(pct) ** 0.8 * np.exp(0.3 * slow[:, side] + 0.02 * fast[:, side])
+    worth = RESTING * usd * np.abs(pct) ** 0.8 * np.exp(0.3 * slow[:, side] + 0.02 * fast[:, side])
     worth = worth[: len(price)]
     depth = worth / (price[:, None] * (1 + pct / 200))
     ts = (_steps(day).head(len(price)) + BOOK_LATE).to_frame("ts")
@@ -71,7 +69,7 @@ def bands(market: SimulatedMarket, symbol: str, day: date) -> pl.DataFrame:
     return frame.with_columns(pl.Series(name, values) for name, values in columns.items())
 
 
-def premium(market: SimulatedMarket, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
+def premium(market: Market, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
     """Hourly bars of the premium index whose open lies in `[start, end)`: ts, open, high, low, close, to 1e-8.
 
     The close is that of the perpetual over that of spot, less one; not a disputed spot close but the next bar's open.
@@ -86,12 +84,21 @@ def premium(market: SimulatedMarket, symbol: str, start: datetime, end: datetime
     return rows.filter(pl.col("ts") >= start).select("ts", "open", high=high, low=low, close="close")
 
 
+@lru_cache(maxsize=64)
+def _turnover(market: Market, symbol: str) -> tuple[float, float]:
+    """Coins and dollars that change hands in a typical hour: the mean of the first week."""
+    start = market.listing(symbol)[0]
+    week = market.candles(symbol, "perp", start, start + 7 * DAY)
+    coins, usd = (week[name].to_numpy().mean() if week.height else 1.0 for name in ("volume", "quote_volume_usd"))
+    return float(coins), float(usd)
+
+
 def _steps(day: date) -> pl.Series:
     first = int(midnight(day).timestamp()) * 1_000_000
     return pl.Series("ts", first + 300_000_000 * np.arange(STEPS)).cast(UTC_US)
 
 
-def _prices(market: SimulatedMarket, symbol: str, day: date) -> np.ndarray:
+def _prices(market: Market, symbol: str, day: date) -> np.ndarray:
     """The perpetual's price at each step: the open of its hour, or in an outage the last one; empty where it is not listed."""
     start = midnight(day)
     frame = market.candles(symbol, "perp", start - DAY, start + DAY)
@@ -101,7 +108,7 @@ def _prices(market: SimulatedMarket, symbol: str, day: date) -> np.ndarray:
     return hours["open"].fill_null(strategy="backward").to_numpy()
 
 
-def _drawn(market: SimulatedMarket, name: str, day: date, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(market: Market, name: str, day: date, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Levels `[step, width]` on the way from this day's to the next, and standard normals of each step."""
     ends = level(market.randomness, name, day, day + DAY, width=width)
     share = np.arange(STEPS)[:, None] / STEPS
