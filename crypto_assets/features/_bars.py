@@ -63,6 +63,17 @@ def z_score(expr: pl.Expr, hours: int) -> pl.Expr:
     return (expr - rolling(expr, hours)) / pl.when(spread > 1e-9).then(spread)
 
 
+def regression(x: str, y: str, hours: int) -> tuple[pl.Expr, pl.Expr]:
+    """Least squares slope of y on x and their correlation over `hours` rows of a complete hourly grid, where both are known."""
+    both = pl.col(x).is_not_null() & pl.col(y).is_not_null()
+    xs, ys = pl.when(both).then(pl.col(x)), pl.when(both).then(pl.col(y))
+    mean_x, mean_y = rolling(xs, hours), rolling(ys, hours)
+    covariance = rolling(xs * ys, hours) - mean_x * mean_y
+    var_x, var_y = rolling(xs * xs, hours) - mean_x * mean_x, rolling(ys * ys, hours) - mean_y * mean_y
+    safe = (var_x > TINY) & (var_y > TINY)
+    return pl.when(safe).then(covariance / var_x), pl.when(safe).then(covariance / (var_x * var_y).sqrt())
+
+
 def variance_before(r: pl.Expr) -> pl.Expr:
     """Exponentially weighted variance of hourly returns up to the bar before (RiskMetrics 1996, lambda 0.94)."""
     return (r.pow(2).ewm_mean(alpha=0.06, min_samples=24).shift(1).over("symbol")) + TINY

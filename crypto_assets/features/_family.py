@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 
 import polars as pl
 
 from crypto_assets.lake import Derivation, Field, Table
 from crypto_assets.market.errors import SchemaError, SettingsError
 
-LAYERS = ("raw", "curated")
-"""Where a family may read: features are made of data, never of labels, forecasts or a simulator's oracle."""
+LAYERS = {"raw": "crypto_assets.sources", "curated": "crypto_assets.curation"}
+"""Where a family may read, and the package that defines those tables: features are made of data, never of labels, forecasts
+or a simulator's oracle."""
 META = ("symbol", "ts", "available_at")
 
 
@@ -56,6 +59,8 @@ class FeatureFamily:
         module = inspect.getmodule(self.compute)
         doc = ((module and inspect.getdoc(module)) or self.name).split("\n\n")[0].replace("\n", " ")
         table = feature_table(self.name, self.described())
+        for name in self.inputs.values():
+            _define(name)
         return Derivation(table, dict(self.inputs), self._checked, self.lookback, doc=doc)
 
     def _checked(self, **inputs: pl.LazyFrame) -> pl.LazyFrame:
@@ -74,6 +79,18 @@ class FeatureFamily:
                 f"it must return symbol, ts and the declared columns {list(self.columns)}"
             )
         return rows
+
+
+@cache
+def _define(table: str) -> None:
+    """Import the module that defines a table, so that one which was never written reads as empty."""
+    layer, name = table.split("/")
+    module = f"{LAYERS[layer]}.{name}"
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
 
 
 def feature_table(name: str, columns: Mapping[str, Column]) -> type[Table]:

@@ -11,7 +11,8 @@ from datetime import timedelta
 
 import polars as pl
 
-from crypto_assets.features._bars import TINY, bars, finite, hourly, log_return, rolling, variance_before
+from crypto_assets.features import _rotation as more
+from crypto_assets.features._bars import TINY, bars, finite, hourly, log_return, regression, rolling, variance_before
 from crypto_assets.features._family import Column, FeatureFamily
 
 LEADER = "BTC"
@@ -77,7 +78,7 @@ def _columns() -> dict[str, Column]:
     return out
 
 
-COLUMNS = _columns()
+COLUMNS = _columns() | more.COLUMNS
 
 
 def _coins(candles: pl.LazyFrame) -> pl.LazyFrame:
@@ -144,31 +145,21 @@ def _market(coins: pl.DataFrame) -> pl.LazyFrame:
     return grid.with_columns(**lags, **sums, market_log_rv_24h=variance).drop("symbol", "is_bar")
 
 
-def _slope(x: str, y: str = "_r") -> tuple[pl.Expr, pl.Expr]:
-    """Least squares slope of y on x and their correlation over BETA_HOURS, where both are known."""
-    both = pl.col(x).is_not_null() & pl.col(y).is_not_null()
-    xs, ys = pl.when(both).then(pl.col(x)), pl.when(both).then(pl.col(y))
-    mean_x, mean_y = rolling(xs, BETA_HOURS), rolling(ys, BETA_HOURS)
-    covariance = rolling(xs * ys, BETA_HOURS) - mean_x * mean_y
-    var_x, var_y = rolling(xs * xs, BETA_HOURS) - mean_x * mean_x, rolling(ys * ys, BETA_HOURS) - mean_y * mean_y
-    safe = (var_x > TINY) & (var_y > TINY)
-    return pl.when(safe).then(covariance / var_x), pl.when(safe).then(covariance / (var_x * var_y).sqrt())
-
-
 def _rank(expr: pl.Expr) -> pl.Expr:
     """Rank among the coins at the same hour, -0.5 to 0.5; null with fewer than three."""
     known = expr.count().over("ts")
     return pl.when(known >= FEWEST).then((expr.rank("average").over("ts") - 0.5) / known - 0.5)
 
 
-def compute(candles: pl.LazyFrame) -> pl.LazyFrame:
+def compute(candles: pl.LazyFrame, onchain: pl.LazyFrame, coingecko: pl.LazyFrame) -> pl.LazyFrame:
     """The columns at each bar's close; one row a coin and bar."""
     coins = _coins(candles).collect()
-    beta, _ = _slope("_market")
-    btc_beta, btc_correlation = _slope("_btc")
+    beta, _ = regression("_market", "_r", BETA_HOURS)
+    btc_beta, btc_correlation = regression("_btc", "_r", BETA_HOURS)
     rows = (
         coins.lazy()
         .join(_market(coins), on="ts", how="left")
+        .join(more.rotation(coins, onchain, coingecko), on=["symbol", "ts"], how="left")
         .sort("symbol", "ts")
         .with_columns(beta_168h=beta, btc_beta_168h=btc_beta, btc_correlation_168h=btc_correlation)
         .with_columns(_residual=pl.col("_r") - pl.col("beta_168h") * pl.col("_market"))
@@ -190,4 +181,10 @@ def compute(candles: pl.LazyFrame) -> pl.LazyFrame:
     return finite(rows.with_columns(**ranks, **relative).select("symbol", "ts", *COLUMNS), list(COLUMNS))
 
 
-FAMILY = FeatureFamily("cross_asset", {"candles": "curated/candles"}, timedelta(days=31), COLUMNS, compute)
+FAMILY = FeatureFamily(
+    "cross_asset",
+    {"candles": "curated/candles", "onchain": "raw/coinmetrics_onchain", "coingecko": "raw/coingecko_market"},
+    more.LOOKBACK,
+    COLUMNS,
+    compute,
+)

@@ -1,15 +1,19 @@
-"""What the blockchains say: activity, value held, flows to and from exchanges, by coin; Bitcoin's also for every coin.
+"""What the blockchains say: activity, value held, flows to and from exchanges, holders, by coin; Bitcoin's and Ethereum's also
+for every coin.
 
 Every value is the newest day known at the decision time, as first published. A metric a coin's provider does not carry is null.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import polars as pl
 
+from crypto_assets.features import _onchain_more as more
 from crypto_assets.features._as_known import as_known
 from crypto_assets.features._bars import bars, clock, finite
-from crypto_assets.features._daily import LOOKBACK, MAX_AGE, PAST, SLACK, WEEK, known_moves
+from crypto_assets.features._daily import MAX_AGE, PAST, SLACK, WEEK, known_moves
 from crypto_assets.features._family import Column, FeatureFamily
 
 LOGS = {
@@ -49,15 +53,21 @@ def _columns() -> dict[str, Column]:
     return out | {f"btc_{c}": Column(f"Bitcoin: {own[c].meaning}", own[c].unit, own[c].lookback) for c in FOR_ALL}
 
 
-COLUMNS = _columns()
+COLUMNS = _columns() | more.COLUMNS
+LOOKBACK = timedelta(days=390)
+"""The Puell multiple's year, its week's change and the oldest day that counts."""
 
 
-def compute(candles: pl.LazyFrame, onchain: pl.LazyFrame) -> pl.LazyFrame:
+def compute(candles: pl.LazyFrame, onchain: pl.LazyFrame, **others: pl.LazyFrame) -> pl.LazyFrame:
     """The columns at each bar's close; one row a coin and bar."""
+    grid, hours = bars(candles).select("symbol", "ts").collect(), clock(candles).select("ts").collect()
+    tables = {"onchain": onchain, **others}
     own = _of(bars(candles).select("symbol", "ts"), onchain)
     leader = onchain.filter(pl.col("symbol") == LEADER).with_columns(symbol=pl.lit("market"))
     shared = _of(clock(candles), leader).select("ts", *[pl.col(c).alias(f"btc_{c}") for c in FOR_ALL])
     rows = own.join(shared, on="ts", how="left")
+    rows = rows.join(more.of_coins(grid, tables).lazy(), on=["symbol", "ts"], how="left")
+    rows = rows.join(more.of_chains(hours, tables).lazy(), on="ts", how="left")
     return finite(rows.select("symbol", "ts", *COLUMNS), list(COLUMNS))
 
 
@@ -75,5 +85,18 @@ def _of(grid: pl.LazyFrame, onchain: pl.LazyFrame) -> pl.LazyFrame:
 
 
 FAMILY = FeatureFamily(
-    "onchain", {"candles": "curated/candles", "onchain": "raw/coinmetrics_onchain"}, LOOKBACK, COLUMNS, compute
+    "onchain",
+    {
+        "candles": "curated/candles",
+        "onchain": "raw/coinmetrics_onchain",
+        "blockchain_com": "raw/blockchain_com_charts",
+        "mempool": "raw/mempool_mining",
+        "bgeometrics": "raw/bgeometrics_onchain",
+        "blockscout": "raw/blockscout_stats",
+        "glassnode": "raw/glassnode_metrics",
+        "santiment": "raw/santiment_metrics",
+    },
+    LOOKBACK,
+    COLUMNS,
+    compute,
 )

@@ -48,10 +48,12 @@ def perturbed(tables: Tables, cut: datetime, seed: int = 0) -> dict[str, pl.Data
     rng = np.random.default_rng(seed)
     out = {}
     for name, frame in tables.items():
-        numbers = [c for c, t in frame.schema.items() if t == pl.Float64]
+        numbers = {c: t for c, t in frame.schema.items() if t.is_numeric() and c != "band_pct"}
         noise = pl.Series(np.exp(rng.normal(0, 0.5, frame.height)))
         later = pl.col("available_at") > cut
-        out[name] = frame.with_columns(pl.when(later).then(pl.col(c) * noise).otherwise(pl.col(c)) for c in numbers)
+        out[name] = frame.with_columns(
+            pl.when(later).then((pl.col(c) * noise).cast(t)).otherwise(pl.col(c)) for c, t in numbers.items()
+        )
     return out
 
 

@@ -13,6 +13,7 @@ METRICS = (
     "TxCnt",
     "HashRate",
     "CapMVRVCur",
+    "CapMrktCurUSD",
     "FlowInExNtv",
     "FlowOutExNtv",
     "SplyExNtv",
@@ -23,21 +24,25 @@ METRICS = (
 CHAINS = ("Total", "Ethereum", "Solana", "Polygon", "Cardano")
 
 
-def random_market(symbols: tuple[str, ...], first: date, days: int, seed: int = 0) -> dict[str, pl.DataFrame]:
-    """Every table the families read, over `days` days."""
+def random_market(symbols: tuple[str, ...], first: date, days: int, seed: int = 0, before: int = 0) -> dict[str, pl.DataFrame]:
+    """Every table the families read, over `days` days; those of daily rows begin `before` days earlier."""
+    from crypto_assets_tests.features.further import further
+
     rng = np.random.default_rng(seed)
     start = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    early, more = start - timedelta(days=before), days + before
     return {
         "curated/candles": candles(rng, symbols, start, days),
         "curated/text_scores": texts(rng, symbols, start, days),
         "raw/binance_funding": funding(rng, symbols, start, days),
         "raw/fear_greed": daily(rng, start, days, {}, 1.0, value_pct=lambda n: rng.integers(5, 95, n).astype(float)),
-        "raw/coinmetrics_onchain": onchain(rng, symbols[: max(2, len(symbols) // 2)], start, days),
+        "raw/coinmetrics_onchain": onchain(rng, symbols[: max(2, len(symbols) // 2)], early, more),
         "raw/defillama_tvl": pl.concat(
             daily(rng, start, days, {"chain": c}, 27.0, tvl_usd=lambda n: walk(rng, n, 1e9, 0.02)) for c in CHAINS
         ),
         "raw/treasury_10y": daily(rng, start, days, {}, 23.5, weekends=False, yield_pct=lambda n: walk(rng, n, 4.0, 0.01)),
         "raw/cboe_vix": daily(rng, start, days, {}, 30.0, weekends=False, close=lambda n: walk(rng, n, 18.0, 0.05)),
+        **further(rng, symbols, early, more),
     }
 
 

@@ -18,13 +18,13 @@ from crypto_assets_tests.features import invariance
 from crypto_assets_tests.features.market import random_market
 
 FIRST = date(2024, 1, 1)
-SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "LINK")
+SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "UNI")
 FAMILIES = built_in()
 
 
 @pytest.fixture(scope="module")
 def tables():
-    return random_market(SYMBOLS, FIRST, 140, seed=3)
+    return random_market(SYMBOLS, FIRST, 140, seed=3, before=300)
 
 
 LATE = Window.of_days(date(2024, 5, 5), date(2024, 5, 14))
@@ -32,8 +32,8 @@ CUTS = [datetime(2024, 5, 7, 13, tzinfo=UTC), datetime(2024, 5, 10, 0, tzinfo=UT
 
 
 def test_there_are_the_families():
-    of_prices = {"technical", "chart", "fractal", "cross_asset"}
-    assert set(FAMILIES) == of_prices | {"derivatives", "sentiment", "onchain", "defi", "macro"}
+    of_prices = {"technical", "chart", "fractal", "cross_asset", "microstructure"}
+    assert set(FAMILIES) == of_prices | {"derivatives", "sentiment", "attention", "onchain", "defi", "macro"}
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -87,7 +87,7 @@ def test_the_lookback_is_enough(name, tables):
     family = FAMILIES[name]
     day = Window.of_days(date(2024, 5, 14), date(2024, 5, 14))
     short = derive(family.derivation(), Frames(tables), day)
-    long = derive(replace(family, lookback=timedelta(days=130)).derivation(), Frames(tables), day)
+    long = derive(replace(family, lookback=timedelta(days=440)).derivation(), Frames(tables), day)
     assert short.height > 90
     assert invariance.differences(short, long, 1e-6, spread=1e-6) == {}
 

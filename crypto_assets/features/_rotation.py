@@ -1,0 +1,164 @@
+"""Where the money is: Bitcoin's share, the season of other coins, sectors, co-movement by capitalisation, for `cross_asset`.
+
+The average correlation is Cboe's formula for implied correlation with realised variances: what the variance of the
+capitalisation-weighted market says about the mean correlation of its coins.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+import polars as pl
+
+from crypto_assets.features._as_known import as_known
+from crypto_assets.features._bars import TINY, regression, rolling
+from crypto_assets.features._daily import MAX_AGE
+from crypto_assets.features._family import Column
+from crypto_assets.market.sectors import SECTORS
+
+LEADER = "BTC"
+FEWEST = 3
+WEEK_H = 168
+DAYS = (1, 7)
+SEASON = timedelta(days=90)
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
+LOOKBACK = SEASON + WEEK + 2 * DAY
+
+COLUMNS = {
+    "btc_dominance": Column("Bitcoin's share of the coins' capitalisation, as last published", "fraction", MAX_AGE),
+    **{
+        f"btc_dominance_change_{d}d": Column(
+            f"its change over {d} d, among the coins known at both times", "fraction", MAX_AGE + timedelta(days=d)
+        )
+        for d in DAYS
+    },
+    "altcoin_season": Column(
+        "share of the other coins that rose more than Bitcoin in 90 days to the last midnight, less a half",
+        "fraction",
+        SEASON + 2 * DAY,
+    ),
+    "altcoin_season_change_7d": Column("its change over 7 d", "fraction", SEASON + WEEK + 2 * DAY),
+    **{
+        f"sector_return_{h}h": Column(
+            f"mean scaled return of the coin's sector less the market's, sum of {h} h", "sd", timedelta(hours=WEEK_H + h + 1)
+        )
+        for h in (24, WEEK_H)
+    },
+    "own_less_sector_24h": Column(
+        "scaled return less the mean of the coin's sector, sum of 24 h", "sd", timedelta(hours=WEEK_H + 25)
+    ),
+    "cap_correlation_168h": Column(
+        "correlation of the coin's hourly returns with the others', weighted by capitalisation",
+        "",
+        MAX_AGE + timedelta(hours=WEEK_H),
+    ),
+    "average_correlation_168h": Column(
+        "mean correlation of all coins, weighted by capitalisation (Cboe's formula)", "", MAX_AGE + timedelta(hours=WEEK_H)
+    ),
+    "btc_lead_correlation_168h": Column(
+        "correlation of the coin's hourly returns with Bitcoin's of the hour before", "", timedelta(hours=WEEK_H + 2)
+    ),
+}
+
+
+def rotation(coins: pl.DataFrame, onchain: pl.LazyFrame, coingecko: pl.LazyFrame) -> pl.LazyFrame:
+    """symbol, ts and COLUMNS at each row of `coins`: symbol, ts, close, `_r`, `_scaled` on complete hourly grids.
+
+    Capitalisations are Coin Metrics', and CoinGecko's for a coin that Coin Metrics has not.
+    """
+    rows = coins.select("symbol", "ts", "close", "_r", "_scaled").sort("symbol", "ts")
+    rows = rows.with_columns(_cap=_caps(rows, onchain, coingecko))
+    sums = _weighted(rows).join(_dominance(rows), on="ts", how="left", maintain_order="left")
+    rows = rows.with_columns(_sector_of=pl.col("symbol").replace_strict(SECTORS, default=None, return_dtype=pl.String))
+    means = rows.group_by("_sector_of", "ts", maintain_order=True).agg(_sector=pl.col("_scaled").mean())
+    rows = rows.join(means, on=["_sector_of", "ts"], how="left", maintain_order="left")
+    rows = rows.join(sums, on="ts", how="left", maintain_order="left").with_columns(_day=pl.col("ts").dt.truncate("1d"))
+    rows = rows.join(_season(rows), on="_day", how="left")
+    return _columns(rows.sort("symbol", "ts").lazy()).select("symbol", "ts", *COLUMNS)
+
+
+def _columns(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The rolling columns on each coin's grid."""
+    weight = pl.when(pl.col("_r").is_not_null()).then(pl.col("_cap"))
+    rest = pl.col("_caps") - weight
+    others = pl.when(rest > 0).then((pl.col("_cap_returns") - weight * pl.col("_r")) / rest)
+    relative, own = pl.col("_sector") - pl.col("_market"), pl.col("_scaled") - pl.col("_sector")
+    rows = rows.with_columns(_others=others, _before=pl.col("_btc").shift(1).over("symbol"))
+    return rows.with_columns(
+        **{f"sector_return_{h}h": rolling(relative, h, "sum") / math.sqrt(h) for h in (24, WEEK_H)},
+        own_less_sector_24h=rolling(own, 24, "sum") / math.sqrt(24),
+        cap_correlation_168h=regression("_others", "_r", WEEK_H)[1],
+        btc_lead_correlation_168h=regression("_before", "_r", WEEK_H)[1],
+    )
+
+
+def _caps(rows: pl.DataFrame, onchain: pl.LazyFrame, coingecko: pl.LazyFrame) -> pl.Series:
+    """The capitalisation last published of each row's coin, in USD."""
+    grid = rows.lazy().select("symbol", "ts")
+    caps = onchain.filter(pl.col("metric") == "CapMrktCurUSD", pl.col("value") > 0)
+    grid = as_known(caps, grid, max_age=MAX_AGE, columns=["value"])
+    grid = as_known(coingecko.filter(pl.col("market_cap_usd") > 0), grid, max_age=MAX_AGE, columns=["market_cap_usd"])
+    return grid.select(pl.coalesce("value", "market_cap_usd")).collect().to_series()
+
+
+def _dominance(rows: pl.DataFrame) -> pl.DataFrame:
+    """ts, Bitcoin's share and its changes, each among the coins known now and then."""
+    cap, leader = pl.col("_cap"), pl.col("symbol") == LEADER
+
+    def share(of: pl.Expr, where: pl.Expr) -> pl.Expr:
+        chosen = of.filter(where)
+        return pl.when(chosen.count() >= FEWEST).then(of.filter(where & leader).first() / chosen.sum())
+
+    earlier = rows.with_columns(pl.col("_cap").shift(24 * d).over("symbol").alias(f"_cap_{d}") for d in DAYS)
+    both = {d: cap.is_not_null() & pl.col(f"_cap_{d}").is_not_null() for d in DAYS}
+    changes = {f"btc_dominance_change_{d}d": share(cap, both[d]) - share(pl.col(f"_cap_{d}"), both[d]) for d in DAYS}
+    return earlier.group_by("ts", maintain_order=True).agg(btc_dominance=share(cap, cap.is_not_null()), **changes)
+
+
+def _weighted(rows: pl.DataFrame) -> pl.DataFrame:
+    """ts, the sums over the coins whose capitalisation and return are known, the market's and Bitcoin's return, and the average
+    correlation.
+    """
+    known = pl.col("_cap").is_not_null() & pl.col("_r").is_not_null()
+    w, r = pl.col("_cap").filter(known), pl.col("_r").filter(known)
+    r_all, week = pl.col("_r"), pl.when(known).then(pl.col("_cap"))
+    variance = rolling(r_all.pow(2), WEEK_H) - rolling(r_all, WEEK_H).pow(2)
+    rows = rows.with_columns(_var=pl.when(variance > TINY).then(variance)).with_columns(
+        _w=pl.when(pl.col("_var").is_not_null()).then(week)
+    )
+    part = pl.col("_w") / pl.col("_w").sum()
+    hours = rows.group_by("ts", maintain_order=True).agg(
+        _caps=w.sum(),
+        _cap_returns=(w * r).sum(),
+        _market=pl.when(pl.col("_scaled").count() >= FEWEST).then(pl.col("_scaled").mean()),
+        _btc=pl.col("_r").filter(pl.col("symbol") == LEADER).first(),
+        _own=(part * part * pl.col("_var")).sum(),
+        _whole=(part * pl.col("_var").sqrt()).sum().pow(2),
+        _coins=pl.col("_w").count(),
+    )
+    hours = hours.sort("ts").with_columns(symbol=pl.lit("market"))
+    index = pl.when(pl.col("_caps") > 0).then(pl.col("_cap_returns") / pl.col("_caps"))
+    hours = hours.with_columns(_index=index)
+    index = pl.col("_index")
+    of_index = rolling(index.pow(2), WEEK_H) - rolling(index, WEEK_H).pow(2)
+    pairs = pl.col("_whole") - pl.col("_own")
+    average = pl.when((pl.col("_coins") >= FEWEST) & (pairs > TINY)).then((of_index - pl.col("_own")) / pairs)
+    return hours.select("ts", "_caps", "_cap_returns", "_market", "_btc", average_correlation_168h=average)
+
+
+def _season(rows: pl.DataFrame) -> pl.DataFrame:
+    """`_day`, the altcoin season of the closes at that midnight, and its change in a week."""
+    closes = rows.filter(pl.col("ts") == pl.col("ts").dt.truncate("1d"), pl.col("close").is_not_null())
+    closes = closes.select("symbol", "ts", "close")
+    before = closes.select("symbol", pl.col("ts") + SEASON, _before="close")
+    rose = closes.join(before, on=["symbol", "ts"], how="inner").with_columns(rose=pl.col("close") / pl.col("_before"))
+    leader = rose.filter(pl.col("symbol") == LEADER).select("ts", _leader="rose")
+    others = rose.filter(pl.col("symbol") != LEADER).join(leader, on="ts", how="inner")
+    better = pl.col("rose") > pl.col("_leader")
+    days = others.group_by("ts").agg(altcoin_season=pl.when(pl.len() >= FEWEST).then(better.mean() - 0.5))
+    week = days.select(pl.col("ts") + WEEK, _then="altcoin_season")
+    change = pl.col("altcoin_season") - pl.col("_then")
+    return days.join(week, on="ts", how="left").select(
+        pl.col("ts").alias("_day"), "altcoin_season", altcoin_season_change_7d=change
+    )
