@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     """User-Agent: some providers require a way to reach you."""
     redis_url: SecretStr | None = None
     """Redis for the hot store, for example redis://127.0.0.1:6379/0; an embedded store inside the lake when unset."""
+    text_scorer: str = "vader"
+    """Who reads texts: `vader` (offline), `transformers` (extra `[nlp]`), or `package.module:OBJECT`, a Scorer of your own."""
+    allow_model_download: bool = False
+    """Whether `transformers` may fetch its two models from Hugging Face when they are not in the local cache."""
     # Keys of providers; every one is optional, a source without its key stays empty and says so.
     coinmetrics_key: SecretStr | None = None
     coingecko_key: SecretStr | None = None

@@ -1,117 +1,170 @@
-"""Texts scored and assigned to the coins they name.
+"""Texts of every kind scored and assigned to the coins they are about: headlines, and posts where there are any.
 
-Score: the compound score of VADER (Hutto & Gilbert, ICWSM 2014) with the words of the trade added, in [-1, 1]. VADER is a
-lexicon of social media English: it knows "approval" and "fraud" but not "rally", "plunges" or "liquidated".
+The scorer is that of the settings (`text_scorer`), by default VADER with the words of the trade. Every row says which one
+made it.
+
+A text is about the coins it names; where it names none, about the coin its table files it under (a subreddit's, a provider's).
+Two tables may hold the same text: a Reddit post is known at once through Reddit, and two days later, with its votes, through
+Arctic Shift: two versions of one row. Between other providers an article is not recognised, it counts once for each.
 """
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
-from crypto_assets.lake import Derivation, Field, Table
-from crypto_assets.market.coins import COINS
-
-if TYPE_CHECKING:
-    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
-
-NO_COIN = "ALL"
-"""`symbol` of a text that names no coin."""
-
-_READ = pl.Schema({"title": pl.String(), "symbol": pl.List(pl.String()), "score": pl.Float64()})
-
-_STRENGTHS: dict[float, str] = {
-    3.0: "moon mooning skyrocket skyrockets skyrocketed skyrocketing",
-    2.5: "bullish surge surges surged surging soar soars soared soaring rally rallies rallied rallying breakout breakouts",
-    2.0: "rebound rebounds rebounded jump jumps jumped climb climbs climbed outperform outperforms outperformed undervalued "
-    "accumulate accumulates accumulating accumulation adoption inflow inflows halving ath pump pumps pumped uptrend recover "
-    "recovers recovered recovery",
-    1.0: "upgrade upgrades upgraded partnership partners listing lists unveils launches rises rose hodl buyback uptick green",
-    -1.0: "dip dips dipped slips slipped delays delayed outage stalls stalled unlock unlocks resistance red probe probes",
-    -2.0: "slide slides slid drop drops dropped slump slumps slumped tumble tumbles tumbled outflow outflows overvalued "
-    "selloff downtrend correction delist delists delisted delisting liquidation liquidations liquidated lawsuit sues sued "
-    "subpoena underperform underperforms underperformed sinks sank fud exploit exploits exploited dumps dumped dumping",
-    -2.5: "bearish plunge plunges plunged plunging plummet plummets plummeted crash crashes crashed crashing capitulation "
-    "breach breached hack hacks hacked hacker hackers depeg depegs depegged insolvent insolvency bankruptcy bankrupt ponzi",
-    -3.0: "rug rugpull rugged collapse collapses collapsed",
-}
-LEXICON: dict[str, float] = {word: strength for strength, words in _STRENGTHS.items() for word in words.split()}
-"""Words of the trade on VADER's scale, -4 to 4. Strengths follow VADER's own for their nearest English neighbours
-("soared" like "triumph" 2.1, "crash" -1.7 made heavier: in this field it means a loss)."""
+from crypto_assets.curation._mentions import NO_COIN, clauses_of
+from crypto_assets.curation._urgency import urgency
+from crypto_assets.curation.scorers import MOST_CHARACTERS, SCHEMA, Scorer, scorer
+from crypto_assets.lake import Derivation, Field, RawTable, Table
+from crypto_assets.market.errors import SchemaError
+from crypto_assets.settings import load
+from crypto_assets.sources.arctic_shift_posts import RawArcticShiftPosts
+from crypto_assets.sources.coindesk_news import RawCoindeskNews
+from crypto_assets.sources.cryptopanic_posts import RawCryptopanicPosts
+from crypto_assets.sources.news import RawNews
+from crypto_assets.sources.newsapi_articles import RawNewsapiArticles
+from crypto_assets.sources.reddit_posts import RawRedditPosts
+from crypto_assets.sources.rss_news import RawRssNews
+from crypto_assets.sources.x_posts import RawXPosts
 
 
 class TextScores(Table):
-    """One row a text and coin it names; `ts` and `available_at` are the text's."""
+    """One row a text and coin it is about; `ts` and `available_at` are the text's."""
 
     name = "curated/text_scores"
-    key = ("id", "symbol", "ts")
+    key = ("id", "symbol", "ts", "channel")
 
     id: str = Field(meaning="the text's id at its provider")
-    symbol: str = Field(meaning=f"coin the text names, or {NO_COIN} where it names none")
-    score: float = Field(ge=-1, le=1, meaning="sentiment, -1 bad to 1 good")
+    symbol: str = Field(meaning=f"coin the text is about, or {NO_COIN} where that is not said")
+    score: float = Field(ge=-1, le=1, meaning="sentiment of the whole text, -1 bad to 1 good")
+    channel: str | None = Field(meaning="where the text appeared; ids are unique within it")
+    entity_score: float | None = Field(ge=-1, le=1, meaning="sentiment of the clauses that name the coin")
+    fear: float | None = Field(ge=0, le=1, meaning="share of fear in the text")
+    joy: float | None = Field(ge=0, le=1, meaning="share of joy, the greed of the trade included")
+    anger: float | None = Field(ge=0, le=1, meaning="share of anger")
+    sadness: float | None = Field(ge=0, le=1, meaning="share of sadness")
+    surprise: float | None = Field(ge=0, le=1, meaning="share of surprise")
+    urgency: float | None = Field(ge=0, lt=1, meaning="how urgent it sounds")
+    influence: float | None = Field(ge=0, meaning="log of 1 + votes and comments; null where the provider has none")
+    scorer: str | None = Field(meaning="scorer and version that made the row")
 
 
-def compute(news: pl.LazyFrame) -> pl.LazyFrame:
-    """Score every title once and give a row to each coin it names; the columns of TextScores."""
-    texts = news.select("id", "ts", "available_at", "title").unique(["id", "ts", "available_at"], keep="first")
-    read = texts.select(pl.col("title").unique()).map_batches(
+@dataclass(frozen=True)
+class Texts:
+    """How a raw table holds its texts."""
+
+    table: type[RawTable]
+    channel: str
+    id: str = "id"
+    text: str = "title"
+    is_filed: bool = False
+    """Whether it has a `symbol`, the coin that a text is filed under."""
+    influence: pl.Expr | None = None
+
+
+READERS: Mapping[str, Texts] = {
+    "news": Texts(RawNews, "gdelt"),
+    "rss": Texts(RawRssNews, "rss"),
+    "newsapi": Texts(RawNewsapiArticles, "newsapi", id="url"),
+    "cryptopanic": Texts(RawCryptopanicPosts, "cryptopanic", is_filed=True),
+    "coindesk": Texts(RawCoindeskNews, "coindesk"),
+    "reddit": Texts(RawRedditPosts, "reddit", is_filed=True),
+    "reddit_settled": Texts(
+        RawArcticShiftPosts,
+        "reddit",
+        is_filed=True,
+        influence=(pl.col("score").clip(lower_bound=0) + pl.col("num_comments")).cast(pl.Float64).log1p(),
+    ),
+    "x": Texts(RawXPosts, "x", text="text", is_filed=True),
+}
+"""Argument of `compute` -> what it reads."""
+_TEXT = ["channel", "id", "ts", "available_at"]
+_READ = pl.Schema(
+    {
+        "text": pl.String(),
+        "named": pl.List(pl.String()),
+        "entity_score": pl.List(pl.Float64()),
+        **SCHEMA,
+        "urgency": pl.Float64(),
+        "scorer": pl.String(),
+    }
+)
+
+
+def compute(news: pl.LazyFrame, **more: pl.LazyFrame) -> pl.LazyFrame:
+    """Read every text once and give a row to each coin it is about; the columns of TextScores.
+
+    `more` are further tables by their names in READERS. Raises SettingsError where the scorer cannot be had.
+    """
+    frames = {"news": news, **more}
+    texts = (
+        pl.concat(_texts(READERS[name], frame) for name, frame in frames.items())
+        .group_by(_TEXT, maintain_order=True)
+        .agg(pl.col("text").first(), pl.col("filed").drop_nulls().unique().sort(), pl.col("influence").max())
+    )
+    read = texts.select(pl.col("text").unique().sort()).map_batches(
         _read, schema=_READ, predicate_pushdown=False, projection_pushdown=False, slice_pushdown=False
     )
-    return texts.join(read, on="title").explode("symbol").select("id", "symbol", "ts", "available_at", "score")
+    names_none = pl.col("named") == NO_COIN
+    rows = texts.join(read, on="text").explode("named", "entity_score")
+    about = pl.when(names_none & (pl.col("filed").list.len() > 0)).then("filed").otherwise(pl.concat_list("named"))
+    return rows.with_columns(symbol=about).explode("symbol").select(c for c in TextScores.dtypes)
 
 
-def coins_in(title: str) -> list[str]:
-    """Our symbols of the coins a title names, sorted; `["ALL"]` where it names none.
-
-    A name counts in any case ("bitcoin"), a ticker only in capitals ("LINK", "$SOL"), because many tickers are English
-    words; a name that is the ticker's word counts as it is written ("Aave"). The longest name wins: Ethereum Classic is not
-    Ethereum.
-    """
-    pattern, meanings = _names()
-    found = {meanings[m.lower()] for m in pattern.findall(title)}
-    return sorted(found) or [NO_COIN]
-
-
-def score(title: str) -> float:
-    """VADER's compound score with LEXICON, in [-1, 1]."""
-    return float(_analyzer().polarity_scores(title)["compound"])
+def _texts(reader: Texts, frame: pl.LazyFrame) -> pl.LazyFrame:
+    nothing = pl.lit(None, dtype=pl.String)
+    return frame.select(
+        pl.lit(reader.channel).alias("channel"),
+        pl.col(reader.id).alias("id"),
+        "ts",
+        "available_at",
+        pl.col(reader.text).alias("text"),
+        (pl.col("symbol") if reader.is_filed else nothing).alias("filed"),
+        (pl.lit(None, dtype=pl.Float64) if reader.influence is None else reader.influence).alias("influence"),
+    )
 
 
-def _read(titles: pl.DataFrame) -> pl.DataFrame:
-    rows: list[dict[str, Any]] = [{"title": t, "symbol": coins_in(t), "score": score(t)} for t in titles["title"]]
+def _read(frame: pl.DataFrame) -> pl.DataFrame:
+    """The texts with the coins they name, each coin's score, and the columns of SCHEMA."""
+    settings = load()
+    chosen = scorer(settings.text_scorer, download=settings.allow_model_download)
+    return read(frame["text"].to_list(), chosen)
+
+
+def read(texts: list[str], by: Scorer) -> pl.DataFrame:
+    """What a scorer, and everything that does not depend on it, says of texts that differ; the columns of _READ."""
+    clauses = [clauses_of(text[:MOST_CHARACTERS]) for text in texts]
+    parts = sorted({part for of in clauses for found in of.values() for part in found} - set(texts))
+    scored = _scored(by, [*texts, *parts])
+    score = dict(zip([*texts, *parts], scored["score"], strict=True))
+    rows: dict[str, Any] = {
+        "text": texts,
+        "named": [list(of) for of in clauses],
+        "entity_score": [[sum(map(score.__getitem__, found)) / len(found) for found in of.values()] for of in clauses],
+        **scored.head(len(texts)).to_dict(),
+        "urgency": [urgency(text) for text in texts],
+        "scorer": [f"{by.name} {by.version}"] * len(texts),
+    }
     return pl.DataFrame(rows, schema=_READ)
 
 
-@lru_cache(maxsize=1)
-def _analyzer() -> SentimentIntensityAnalyzer:
-    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
-
-    analyzer = SentimentIntensityAnalyzer()
-    analyzer.lexicon.update(LEXICON)
-    return analyzer
-
-
-@lru_cache(maxsize=1)
-def _names() -> tuple[re.Pattern[str], dict[str, str]]:
-    """One pattern of all names, longest first, and what each (in lower case) means."""
-    meanings: dict[str, str] = {}
-    alternatives: dict[str, str] = {}
-    for coin in COINS.values():
-        tickers = [coin.symbol, *(old for old, _ in coin.former)]
-        for ticker in tickers:
-            meanings[ticker.lower()] = coin.symbol
-            alternatives[ticker.lower()] = ticker
-        for word in coin.words:
-            meanings[word] = coin.symbol
-            own = f"(?i:{re.escape(word)})"
-            alternatives[word] = own if word.upper() not in tickers else f"(?:{word.upper()}|{re.escape(coin.name)})"
-    ordered = [alternatives[name] for name in sorted(alternatives, key=lambda n: (-len(n), n))]
-    return re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(ordered)})(?![A-Za-z0-9])"), meanings
+def _scored(by: Scorer, texts: list[str]) -> pl.DataFrame:
+    """What the scorer says. Raises SchemaError where it breaks the protocol."""
+    found = by.score(texts)
+    if found.schema != SCHEMA or found.height != len(texts):
+        raise SchemaError(
+            f"scorer {by.name}: expected {len(texts)} rows of {dict(SCHEMA)}, found {found.height} of {dict(found.schema)}"
+        )
+    return found
 
 
 DERIVATION = Derivation(
-    TextScores, {"news": "raw/news"}, compute, doc="Sentiment of each text (VADER and the words of the trade), by coin named."
+    TextScores,
+    {name: reader.table.name for name, reader in READERS.items()},
+    compute,
+    doc="Sentiment, emotions and urgency of each headline, and of posts where there are any, by coin it is about.",
 )

@@ -8,7 +8,10 @@ import polars as pl
 import pytest
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
-from crypto_assets.curation.text_scores import DERIVATION, LEXICON, TextScores, coins_in, score
+from crypto_assets.curation._mentions import coins_in
+from crypto_assets.curation.scorers._lexicon import LEXICON
+from crypto_assets.curation.scorers.vader import score
+from crypto_assets.curation.text_scores import DERIVATION, TextScores
 from crypto_assets.lake import Frames, derive
 from crypto_assets.lake.quarantine import split
 from crypto_assets.market.coins import COINS

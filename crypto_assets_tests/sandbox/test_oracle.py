@@ -118,7 +118,8 @@ def as_of(frame: pl.DataFrame, grid: pl.DataFrame, value: str) -> np.ndarray:
 @pytest.mark.parametrize("symbol", ["BTC", "POL"])
 def test_oracle_knows_only_what_the_raw_tables_had_published(symbol):
     """Rebuild the published mean and P(up) from the raw tables and their `available_at` alone."""
-    from crypto_assets.curation.text_scores import coins_in, score
+    from crypto_assets.curation._mentions import coins_in
+    from crypto_assets.curation.scorers.vader import score
 
     market = SimulatedMarket("standard", 7)
     days = 40

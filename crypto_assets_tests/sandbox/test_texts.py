@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from scipy.stats import spearmanr
 
-from crypto_assets.curation.text_scores import coins_in, score
+from crypto_assets.curation._mentions import coins_in
+from crypto_assets.curation.scorers.vader import score
 from crypto_assets.market.time import DAY
 from crypto_assets.sandbox import texts
 from crypto_assets.sandbox.planting import LEVELS, SYMBOLS

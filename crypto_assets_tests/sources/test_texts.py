@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crypto_assets.curation.text_scores import score
+from crypto_assets.curation.scorers.vader import score
 from crypto_assets.lake import Lake
 from crypto_assets.market.errors import (
     BadPayloadError,
