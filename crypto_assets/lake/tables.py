@@ -7,6 +7,7 @@ pandera is imported only when something is validated, because importing it costs
 
 from __future__ import annotations
 
+import inspect
 import typing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -80,15 +81,8 @@ class Table:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.fields, cls.dtypes = {}, {}
-        hints = typing.get_type_hints(cls)
-        for column, hint in hints.items():
-            if typing.get_origin(hint) is ClassVar:
-                continue
+        for column, (base, optional) in _columns(cls).items():
             field = getattr(cls, column, None)
-            optional = type(None) in typing.get_args(hint)
-            base = next((a for a in typing.get_args(hint) if a is not type(None)), hint) if optional else hint
-            if base not in _DTYPES:
-                raise SchemaError(f"{cls.__name__}.{column}: type {base!r} is none of {[t.__name__ for t in _DTYPES]}")
             field = field if isinstance(field, Column) else Column()
             cls.fields[column] = replace(field, nullable=True) if optional else field
             cls.dtypes[column] = _DTYPES[base]
@@ -152,6 +146,35 @@ class Table:
             columns[column] = pa.Column(cls.dtypes[column], checks=checks, nullable=field.nullable)
         rules = [_rule(name, rule) for name, rule in cls.rules().items()]
         return pa.DataFrameSchema(columns, checks=rules, strict=True, ordered=True)
+
+
+_BASES = {"float": float, "int": int, "str": str, "bool": bool, "datetime": datetime, "Timestamp": datetime}
+_SPELLED: dict[str, tuple[Any, bool]] = {
+    f"{name}{rest}": (base, bool(rest)) for name, base in _BASES.items() for rest in ("", " | None")
+}
+"""Annotations as written -> type, whether null may be. Read from the text: evaluating hundreds of them slows the import."""
+
+
+def _columns(table: type[Table]) -> dict[str, tuple[Any, bool]]:
+    """Type and nullability of every annotated column, those of the bases first. Raises SchemaError for another type."""
+    columns = {}
+    for owner in reversed(table.__mro__):
+        for column, hint in inspect.get_annotations(owner).items():
+            text = hint if isinstance(hint, str) else ""
+            if text.startswith("ClassVar"):
+                continue
+            found = _SPELLED.get(text) or _evaluated(table, column)
+            if found[0] not in _DTYPES:
+                raise SchemaError(f"{table.__name__}.{column}: type {found[0]!r} is none of {[t.__name__ for t in _DTYPES]}")
+            columns[column] = found
+    return columns
+
+
+def _evaluated(table: type[Table], column: str) -> tuple[Any, bool]:
+    hint = typing.get_type_hints(table)[column]
+    others = [a for a in typing.get_args(hint) if a is not type(None)]
+    optional = type(None) in typing.get_args(hint)
+    return (others[0] if optional else hint), optional
 
 
 class RawTable(Table):
