@@ -37,9 +37,8 @@ def as_known(
     keys, wanted = list(by), list(columns)
     _require(table, ["ts", "available_at", *keys, *wanted], "the table")
     _require(grid, ["ts", *keys], "the grid")
-    known = in_order(table, keys).unique([*keys, "available_at"], keep="last", maintain_order=True)
-    joined = grid.sort([*keys, "ts"]).join_asof(
-        known.select(*keys, "available_at", pl.col("ts").alias("_described"), *wanted),
+    joined = grid.sort([*keys, "ts"]).join_asof(  # of rows that became known together it takes the last
+        in_order(table, keys).select(*keys, "available_at", pl.col("ts").alias("_described"), *wanted),
         left_on="ts",
         right_on="available_at",
         by=keys or None,
