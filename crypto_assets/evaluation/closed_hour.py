@@ -148,7 +148,8 @@ def close_hour(lake: Lake, hot: HotStore, settings: Settings, at: datetime | Non
     """
     rows, mine = _of_hour(lake, hot, settings, at, None)
     when = mine["ts"][0]
-    context = lake.scan("features/matrix", when - CONTEXT, rows["ts"].min()).collect()
+    first: datetime = rows.select(pl.col("ts").min()).item()
+    context = lake.scan("features/matrix", when - CONTEXT, first).collect()
     panel = from_tables(pl.concat([context, rows]), labels.DERIVATION.table.empty(), tuple(settings.symbols))
     forecasts = forecasts_at(lake, panel, when)
     hot.put([*_feature_rows(mine), *_forecast_rows(forecasts)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +13,20 @@ STEP_MS = {"1m": 60_000, "1h": 3_600_000}
 GRACE_MS = 5_000
 """How long after its end a bar may still come by itself; Binance sends a bar's last update within two seconds."""
 TRIES = 3
+HELD = 100
+"""Bars for which it is remembered that they came by REST."""
 """A bar that the exchange has not given after so many repairs is taken for absent: it had an outage."""
 
 Emit = Callable[[str, str, int, Mapping[str, Any], float], None]
 """Called with table, symbol, ts in milliseconds, values, and when the message came (monotonic seconds)."""
+
+
+def finite(value: Any) -> float:
+    """A finite number, or one in text. Raises TypeError or ValueError for anything else."""
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError(f"a finite number, found {value!r}")
+    return found
 
 
 @dataclass
@@ -24,6 +35,10 @@ class _Series:
 
     done: int
     ahead: set[int] = field(default_factory=set)
+    absent: set[int] = field(default_factory=set)
+    """Given up; if one comes after all it is stored."""
+    by_rest: set[int] = field(default_factory=set)
+    """Of a repair. The stream says of a bar that it is final, REST does not: where both come, the stream's counts."""
     tries: int = 0
 
 
@@ -53,16 +68,21 @@ class Bars:
         """One kline message; only a final one counts. Raises KeyError, TypeError or ValueError for another shape."""
         if k["x"] is True:
             values = {
-                "open": float(k["o"]),
-                "high": float(k["h"]),
-                "low": float(k["l"]),
-                "close": float(k["c"]),
-                "volume": float(k["v"]),
-                "quote_volume_usd": float(k["q"]),
+                "open": finite(k["o"]),
+                "high": finite(k["h"]),
+                "low": finite(k["l"]),
+                "close": finite(k["c"]),
+                "volume": finite(k["v"]),
+                "quote_volume_usd": finite(k["q"]),
                 "trades": int(k["n"]),
-                "taker_buy_volume": float(k["V"]),
+                "taker_buy_volume": finite(k["V"]),
             }
-            self._take(symbol, k["i"], int(k["t"]), values, received)
+            ts, series = int(k["t"]), self._series.get((symbol, k["i"]))
+            if series is not None and ts in series.by_rest:
+                series.by_rest.discard(ts)
+                self._emit(f"candles_{k['i']}", symbol, ts, values, received)
+            else:
+                self._take(symbol, k["i"], ts, values, received)
 
     def repaired(self, hole: Hole, rows: Iterable[tuple[int, Mapping[str, Any]]], received: float) -> None:
         """What a repair of `hole` brought, as (open in ms, values); what is still missing is asked for a few times more."""
@@ -70,6 +90,7 @@ class Bars:
         before = self._missing(series, hole)
         for ts, values in rows:
             if ts in before:
+                series.by_rest = {t for t in series.by_rest if t > ts - HELD * STEP_MS[hole.interval]} | {ts}
                 self._take(hole.symbol, hole.interval, ts, values, received)
         missing = self._missing(series, hole)
         self._stats.count("repaired", self.provider, "klines", len(before) - len(missing))
@@ -77,6 +98,7 @@ class Bars:
         if series.tries >= TRIES:
             self._stats.count("absent", self.provider, "klines", len(missing))
             series.ahead |= missing
+            series.absent |= missing
             self._advance(series, STEP_MS[hole.interval])
             series.tries = 0
 
@@ -101,14 +123,17 @@ class Bars:
         series, step = self._series.get((symbol, interval)), STEP_MS[interval]
         if series is None:
             return
-        if ts <= series.done or ts in series.ahead:
+        if ts in series.absent:
+            series.absent.discard(ts)
+        elif ts <= series.done or ts in series.ahead:
             self._stats.count("duplicates", self.provider, "klines")
             return
         if ts % step:
             raise ValueError(f"a bar of {interval} opens at {ts}")
         if ts > max(series.ahead, default=series.done) + step:
             self._stats.count("gaps", self.provider, "klines")
-        series.ahead.add(ts)
+        if ts > series.done:
+            series.ahead.add(ts)
         self._advance(series, step)
         key = (self.provider, interval)
         self._stats.last_bar[key] = max(ts + step, self._stats.last_bar.get(key, 0))

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crypto_assets.sources.stream.bars import Emit
+from crypto_assets.sources.stream.bars import Emit, finite
 from crypto_assets.sources.stream.stats import Stats
 
 SECOND_MS, MINUTE_MS = 1_000, 60_000
@@ -75,6 +75,7 @@ class Books:
         if book is None:
             return
         if book.last is None:
+            int(d["U"]), int(d["u"]), int(d["E"])  # what waits must be of the right shape
             book.waiting.append(d)
             del book.waiting[:-MOST_WAITING]
             return
@@ -86,8 +87,8 @@ class Books:
         number = int(answer["lastUpdateId"])
         if book.waiting and int(book.waiting[0]["U"]) > number + 1:
             return  # older than the first update that waited: another is asked for
-        book.bids = {float(p): float(q) for p, q in answer["bids"]}
-        book.asks = {float(p): float(q) for p, q in answer["asks"]}
+        book.bids = {finite(p): finite(q) for p, q in answer["bids"]}
+        book.asks = {finite(p): finite(q) for p, q in answer["asks"]}
         book.last, book.is_fresh, waiting, book.waiting = number, True, book.waiting, []
         self._stats.count("repaired", self.provider, "depth")
         for d in waiting:
@@ -115,10 +116,10 @@ class Books:
         self._look(symbol, book, int(d["E"]))
         for side, changes in ((book.bids, d["b"]), (book.asks, d["a"])):
             for price, amount in changes:
-                if (found := float(amount)) > 0:
-                    side[float(price)] = found
+                if (found := finite(amount)) > 0:
+                    side[finite(price)] = found
                 else:
-                    side.pop(float(price), None)
+                    side.pop(finite(price), None)
         book.last, book.is_fresh = last, False
 
     def _look(self, symbol: str, book: _Book, ms: int) -> None:

@@ -223,6 +223,8 @@ def connect(
             if message.get("e") == "serverShutdown":
                 client.on_error(ccxt.NetworkError("the server is about to shut down"))
             elif not handle(message):
+                if "id" not in message and "error" not in message:
+                    raise ValueError(f"expected an event or an answer, found the keys {list(message)[:8]}")
                 super().handle_message(client, message)
 
         def handle_order_book_subscription(self, client, message, subscription):

@@ -29,7 +29,7 @@ METHODS = {
 BARS = {"binance_spot": binance_candles.ENDPOINT, "binance_futures": binance_perp_candles.ENDPOINT}
 STEPS = {"1m": MINUTE, "1h": HOUR}
 PAGE, MOST_PAGES = 1000, 20
-"""Aggregate trades a call, and calls a hole: a longer one (20,000 trades) is left, its minutes marked incomplete."""
+"""Aggregate trades a call, and calls in a row for one hole: what is left of a longer one is asked for after the others."""
 DEPTH = 500
 VALUES = ("open", "high", "low", "close", "volume", "quote_volume_usd", "trades", "taker_buy_volume")
 
@@ -37,8 +37,8 @@ VALUES = ("open", "high", "low", "close", "volume", "quote_volume_usd", "trades"
 class _Asking:
     """The client, for some of the coins."""
 
-    def __init__(self, http: Http, universe: Universe) -> None:
-        self.universe, self.call, self.now = universe, http.call, http.now
+    def __init__(self, http: Http, universe: Universe, now: datetime) -> None:
+        self.universe, self.call, self.now = universe, http.call, lambda: now
 
 
 def exchange_ms(http: Http, provider: str) -> int:
@@ -51,10 +51,12 @@ def exchange_ms(http: Http, provider: str) -> int:
 def bars(http: Http, provider: str, holes: Sequence[Hole]) -> dict[tuple[str, str], list[tuple[int, dict[str, Any]]]]:
     """Closed bars of every hole, by (symbol, interval), as (open in ms, values). Raises a SourceError."""
     found: dict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = {}
+    # A bar counts as closed by the clock of who is asked, should another venue's be ahead.
+    now = min(http.now(), _utc(exchange_ms(http, provider)))
     for interval in sorted({hole.interval for hole in holes}):
         same = [hole for hole in holes if hole.interval == interval]
         for symbols, first, last in _grouped(same):
-            rows = _klines(http, provider, interval, symbols, first, last)
+            rows = _klines(http, provider, interval, symbols, (first, last), now)
             for symbol in symbols:
                 own = rows.filter(pl.col("symbol") == symbol) if rows.height else rows
                 opens = own["ts"].dt.epoch("ms").to_list() if rows.height else []
@@ -71,8 +73,8 @@ def newest_trade(http: Http, provider: str, symbol_name: str) -> int | None:
     return payload.field(page, "a", payload.integer, provider, method)[-1] if page else None
 
 
-def trades(http: Http, provider: str, symbol_name: str, missing: Missing) -> tuple[list[Mapping[str, Any]], bool]:
-    """The aggregate trades of a range, and whether that is all there will be. Raises a SourceError."""
+def trades(http: Http, provider: str, symbol_name: str, missing: Missing) -> list[Mapping[str, Any]]:
+    """The aggregate trades of a range, of a long one the first `MOST_PAGES` pages. Raises a SourceError."""
     rows: list[Mapping[str, Any]] = []
     method, number = METHODS[provider]["trades"], missing.first
     for _ in range(MOST_PAGES):
@@ -80,10 +82,10 @@ def trades(http: Http, provider: str, symbol_name: str, missing: Missing) -> tup
         page = payload.entries(answer, provider, f"{method} {symbol_name}")
         numbers = payload.field(page, "a", payload.integer, provider, method)
         rows += [row for row, n in zip(page, numbers, strict=True) if missing.first <= n <= missing.last]
-        if len(page) < PAGE or numbers[-1] >= missing.last:
+        if len(page) < PAGE or max(numbers) >= missing.last:
             break
-        number = numbers[-1] + 1
-    return rows, True
+        number = max(numbers) + 1
+    return rows
 
 
 def depth(http: Http, provider: str, symbol_name: str) -> Mapping[str, Any]:
@@ -105,12 +107,14 @@ def _grouped(holes: Sequence[Hole]) -> Iterator[tuple[list[str], int, int]]:
         yield symbols, first, last
 
 
-def _klines(http: Http, provider: str, interval: str, symbols: Sequence[str], first: int, last: int) -> pl.DataFrame:
+def _klines(
+    http: Http, provider: str, interval: str, symbols: Sequence[str], span: tuple[int, int], now: datetime
+) -> pl.DataFrame:
     base = BARS[provider]
     endpoint = Endpoint(provider, base.method, base.limit, STEPS[interval], (("interval", interval),))
-    window = Window(_utc(first), _utc(last + STEP_MS[interval]))
+    window = Window(_utc(span[0]), _utc(span[1] + STEP_MS[interval]))
     try:
-        return klines(_Asking(http, Universe.of(symbols)), endpoint, window)  # type: ignore[arg-type]
+        return klines(_Asking(http, Universe.of(symbols), now), endpoint, window)  # type: ignore[arg-type]
     except NotPublishedYetError:
         return pl.DataFrame()
 

@@ -23,10 +23,10 @@ from crypto_assets.settings import Settings
 from crypto_assets.sources import Source
 from crypto_assets.sources._http import Http
 from crypto_assets.sources.stream import polling, repair, writer
-from crypto_assets.sources.stream.bars import STEP_MS, Bars
+from crypto_assets.sources.stream.bars import STEP_MS, Bars, finite
 from crypto_assets.sources.stream.book import Books
 from crypto_assets.sources.stream.clock import Clock
-from crypto_assets.sources.stream.exchange import SUBSCRIBE, Feed, Venue
+from crypto_assets.sources.stream.exchange import MALFORMED, SUBSCRIBE, Feed, Venue
 from crypto_assets.sources.stream.stats import Stats
 from crypto_assets.sources.stream.tables import kind
 from crypto_assets.sources.stream.trades import Trades
@@ -148,11 +148,11 @@ class Stream:
         k = message["k"]
         market.bars.on_kline(symbol, k, received)
         if k["i"] == "1m":
-            self._heard(market, symbol, message["E"], float(k["c"]), received)
+            self._heard(market, symbol, int(message["E"]), finite(k["c"]), received)
 
     def _on_trade(self, market: _Market, symbol: str, message: Mapping[str, Any], received: float) -> None:
         market.trades.on_trade(symbol, message)
-        self._heard(market, symbol, message["E"], float(message["p"]), received)
+        self._heard(market, symbol, int(message["E"]), finite(message["p"]), received)
 
     def _on_depth(self, market: _Market, symbol: str, message: Mapping[str, Any], received: float) -> None:
         market.books.on_depth(symbol, message)
@@ -172,12 +172,11 @@ class Stream:
                 market.trades.close(self._clock.ms)
                 market.books.close(self._clock.ms)
                 self._quote_books(market)
-            try:
-                await self._ask_time()
-                for market in self._markets:
-                    await self._repair(market)
-            except SourceError as error:
-                log.info("repair: %s", error)
+            for repairing in (self._ask_time(), *(self._repair(market) for market in self._markets)):
+                try:
+                    await repairing
+                except (SourceError, *MALFORMED) as error:  # asked again in the next sweep
+                    log.info("repair: %s: %s", type(error).__name__, str(error)[:200])
             await self._close_hours()
 
     async def _ask_time(self) -> None:
@@ -191,8 +190,8 @@ class Stream:
             for hole in holes:
                 market.bars.repaired(hole, found[hole.symbol, hole.interval], time.monotonic())
         for missing in market.trades.missing():
-            rows, is_final = await asyncio.to_thread(repair.trades, self._http, provider, names[missing.symbol], missing)
-            market.trades.repaired(missing, rows, is_final)
+            rows = await asyncio.to_thread(repair.trades, self._http, provider, names[missing.symbol], missing)
+            market.trades.repaired(missing, rows)
         for symbol in market.books.awaited():
             answer = await asyncio.to_thread(repair.depth, self._http, provider, names[symbol])
             market.books.snapshot(symbol, answer)

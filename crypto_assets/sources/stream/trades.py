@@ -8,16 +8,36 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from crypto_assets.sources.stream.bars import Emit
+from crypto_assets.sources.stream.bars import Emit, finite
 from crypto_assets.sources.stream.stats import Stats
 
 MINUTE_MS = 60_000
 GRACE_MS = 2_000
 """How long after its end a minute waits for trades that are on their way."""
+TRIES = 3
+LONGEST = 100_000
+"""Trades: a hundred calls by REST."""
 HELD_MS = 5 * MINUTE_MS
 """How long a stored minute is held, to be stored again if a late trade belongs to it."""
+
+
+class _Trade(NamedTuple):
+    id: int
+    ms: int
+    price: float
+    amount: float
+    count: int
+    is_buy: bool
+
+
+def _read(t: Mapping[str, Any]) -> _Trade:
+    """A trade by WebSocket or REST; nothing is counted before all of it could be read."""
+    if not isinstance(t["m"], bool):
+        raise ValueError(f"m must be true or false, found {t['m']!r}")
+    count = int(t["l"]) - int(t["f"]) + 1
+    return _Trade(int(t["a"]), int(t["T"]), finite(t["p"]), finite(t["q"]), count, not t["m"])
 
 
 @dataclass(slots=True)
@@ -47,6 +67,7 @@ class Missing:
     last: int
     after: int
     before: int
+    tries: int = 0
 
 
 @dataclass
@@ -78,40 +99,40 @@ class Trades:
         series = self._series.get(symbol)
         if series is None:
             return
-        number, ms = int(t["a"]), int(t["T"])
-        if series.last_id is None:
-            series.since = (ms // MINUTE_MS + 1) * MINUTE_MS
-        elif number <= series.last_id:
-            if not self._was_missing(series, number):
+        trade, last = _read(t), series.last_id
+        if last is None:
+            series.since = (trade.ms // MINUTE_MS + 1) * MINUTE_MS
+        elif trade.id <= last:
+            if not self._was_missing(series, trade.id):
                 self._stats.count("duplicates", self.provider, "trades")
                 return
-        elif number > series.last_id + 1:
+        elif trade.id > last + 1:
             self._stats.count("gaps", self.provider, "trades")
-            series.missing.append(Missing(symbol, series.last_id + 1, number - 1, series.last_ms, ms))
-        self._add(series, number, ms, t)
-        if series.last_id is None or number > series.last_id:
-            series.last_id, series.last_ms = number, ms
+            series.missing.append(Missing(symbol, last + 1, trade.id - 1, series.last_ms, trade.ms))
+        self._add(series, trade)
+        if last is None or trade.id > last:
+            series.last_id, series.last_ms = trade.id, trade.ms
 
     def missing(self) -> list[Missing]:
         """Every range of numbers that has not come."""
         return [missing for series in self._series.values() for missing in series.missing]
 
-    def repaired(self, missing: Missing, rows: Iterable[Mapping[str, Any]], is_final: bool) -> None:
-        """What a repair brought, as REST rows (`a f l p q T m`). With `is_final` nothing more will come: what is still missing
-        leaves its minutes incomplete.
+    def repaired(self, missing: Missing, rows: Iterable[Mapping[str, Any]]) -> None:
+        """What a repair brought, as REST rows (`a f l p q T m`).
+
+        What a few repairs in a row did not bring, and any range longer than `LONGEST`, is given up: its minutes are incomplete.
+        Raises KeyError, TypeError or ValueError for rows of another shape, before any of them counts.
         """
         series, found = self._series[missing.symbol], 0
-        for row in rows:
-            number, ms = int(row["a"]), int(row["T"])
-            if self._was_missing(series, number):
-                self._add(series, number, ms, row)
+        for trade in [_read(row) for row in rows]:
+            if self._was_missing(series, trade.id):
+                self._add(series, trade)
                 found += 1
         self._stats.count("repaired", self.provider, "trades", found)
-        for left in [m for m in series.missing if is_final and missing.first <= m.first and m.last <= missing.last]:
-            series.missing.remove(left)
-            self._stats.count("absent", self.provider, "trades", left.last - left.first + 1)
-            for minute in (m for ts, m in series.minutes.items() if left.after - MINUTE_MS < ts <= left.before):
-                minute.is_complete, minute.is_new = False, True
+        for left in [m for m in series.missing if missing.first <= m.first and m.last <= missing.last]:
+            left.tries = 0 if found else missing.tries + 1
+            if left.tries >= TRIES or left.last - left.first >= LONGEST:
+                self._give_up(series, left)
 
     def close(self, now_ms: int) -> None:
         """Store the minutes that have ended and miss nothing; forget those stored long ago."""
@@ -125,33 +146,37 @@ class Trades:
                 if not minute.is_new and ts + HELD_MS < now_ms:
                     del series.minutes[ts]
 
-    def _add(self, series: _Series, number: int, ms: int, t: Mapping[str, Any]) -> None:
-        minute = series.minutes.get(ms - ms % MINUTE_MS)
+    def _give_up(self, series: _Series, missing: Missing) -> None:
+        series.missing.remove(missing)
+        self._stats.count("absent", self.provider, "trades", missing.last - missing.first + 1)
+        for minute in (m for ts, m in series.minutes.items() if missing.after - MINUTE_MS < ts <= missing.before):
+            minute.is_complete, minute.is_new = False, True
+
+    @staticmethod
+    def _add(series: _Series, trade: _Trade) -> None:
+        opened = trade.ms - trade.ms % MINUTE_MS
+        minute = series.minutes.get(opened)
         if minute is None:
-            minute = series.minutes[ms - ms % MINUTE_MS] = _Minute(number, number)
-        price, amount = float(t["p"]), float(t["q"])
-        value = price * amount
+            minute = series.minutes[opened] = _Minute(trade.id, trade.id)
+        value = trade.price * trade.amount
         minute.aggregates += 1
-        minute.trades += int(t["l"]) - int(t["f"]) + 1
-        minute.volume += amount
+        minute.trades += trade.count
+        minute.volume += trade.amount
         minute.quote_volume_usd += value
-        if not t["m"]:
-            minute.taker_buy_volume += amount
-        if value > minute.largest_usd:
-            minute.largest_usd = value
-        if number < minute.first_id:
-            minute.first_id = number
-        elif number > minute.last_id:
-            minute.last_id = number
+        if trade.is_buy:
+            minute.taker_buy_volume += trade.amount
+        minute.largest_usd = max(value, minute.largest_usd)
+        minute.first_id = min(trade.id, minute.first_id)
+        minute.last_id = max(trade.id, minute.last_id)
         minute.is_new = True
 
     @staticmethod
-    def _was_missing(series: _Series, number: int) -> bool:
-        """Whether `number` is one of the missing; it no longer is then."""
+    def _was_missing(series: _Series, found: int) -> bool:
+        """Whether `found` is one of the missing; it no longer is then."""
         for n, m in enumerate(series.missing):
-            if m.first <= number <= m.last:
-                parts = ((m.first, number - 1), (number + 1, m.last))
-                series.missing[n : n + 1] = [Missing(m.symbol, a, b, m.after, m.before) for a, b in parts if a <= b]
+            if m.first <= found <= m.last:
+                parts = ((m.first, found - 1), (found + 1, m.last))
+                series.missing[n : n + 1] = [Missing(m.symbol, a, b, m.after, m.before, m.tries) for a, b in parts if a <= b]
                 return True
         return False
 

@@ -61,6 +61,9 @@ def test_nothing_is_lost_or_stored_twice(dropped, repeated, chance: random.Rando
         bars.repaired(hole, answer(hole), 0.0)
     assert {ts: row["close"] for (_, _, ts), row in kept.rows.items()} == VALUES
     assert set(kept.times.values()) == {1}
+    for k in heard:  # all again
+        bars.on_kline("BTC", k, 0.0)
+    assert set(kept.times.values()) == {1}
     assert kept.stats.total("repaired") == len(dropped)
     assert bars.holes(FIRST + N * STEP + GRACE_MS) == []
     assert bars.complete_until("1m") == FIRST + N * STEP
@@ -82,6 +85,20 @@ def test_what_the_exchange_does_not_have_is_given_up_after_some_tries():
     assert bars.holes(now) == []
     assert kept.stats.total("absent") == 1
     assert bars.complete_until("1m") == FIRST + 2 * STEP
+    for _ in range(2):  # it comes after all
+        bars.on_kline("BTC", FINAL[0], 0.0)
+    assert kept.times["candles_1m", "BTC", FIRST] == 1
+    assert bars.complete_until("1m") == FIRST + 2 * STEP
+
+
+def test_a_final_bar_replaces_one_that_was_asked_for_too_early():
+    bars, kept = listening()
+    (hole,) = bars.holes(FIRST + STEP + GRACE_MS)
+    bars.repaired(hole, [(FIRST, {"close": 1.0})], 0.0)
+    for _ in range(3):
+        bars.on_kline("BTC", FINAL[0], 0.0)
+    assert kept.rows["candles_1m", "BTC", FIRST]["close"] == VALUES[FIRST]
+    assert kept.times["candles_1m", "BTC", FIRST] == 2
 
 
 def test_after_a_stop_only_what_is_not_stored_is_asked_for():
@@ -95,7 +112,7 @@ def test_after_a_stop_only_what_is_not_stored_is_asked_for():
     assert sorted(ts for _, _, ts in kept.rows) == [FIRST + n * STEP for n in (2, 3, 5)]
 
 
-@pytest.mark.parametrize("change", [{"c": None}, {"t": "soon"}, {"t": FIRST + 1}, {"o": "1,5"}])
+@pytest.mark.parametrize("change", [{"c": None}, {"t": "soon"}, {"t": FIRST + 1}, {"o": "1,5"}, {"h": "inf"}])
 def test_a_malformed_bar_is_an_error_and_stays_due(change):
     bars, kept = listening()
     with pytest.raises((KeyError, TypeError, ValueError)):

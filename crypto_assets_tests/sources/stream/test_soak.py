@@ -77,6 +77,29 @@ def test_ten_minutes_of_real_time_with_a_cut_every_half_minute(tmp_path):
     assert slope < 1, f"memory grows by {slope:.2f} MB a minute"
 
 
+BROKEN = ("duplicated every 7", "out_of_order every 11", "truncated every 23", "wrong_type every 13", "schema_drift every 17")
+FAULTS = [f"binance:{rule}" for rule in (*BROKEN, "html every 61", "disconnect every 12s", "clock_skew=4 every 5")]
+
+
+@pytest.mark.slow
+def test_broken_messages_and_a_wrong_clock_make_no_difference(tmp_path):
+    """Every kind of fault by REST and by WebSocket at once."""
+    lake, out = tmp_path / "lake", tmp_path / "counts.json"
+    with (
+        running("standard", 7, at=BEGIN, speed=6, faults=FAULTS) as url,
+        streaming(lake, url, SYMBOLS, "--json", str(out)) as watched,
+    ):
+        watched.until(lambda: trade_minutes(lake) >= 4, within_s=120)
+        assert watched.stop() == 0
+    counts = json.loads(out.read_text())
+    assert counts["malformed"] > 100
+    assert counts["duplicates"] > 100
+    assert counts["reconnects"] > 6
+    check(lake)
+    depth = stored(lake, LiveDepth1m, *span(lake))
+    assert depth["symbol"].n_unique() == len(SYMBOLS)
+
+
 @pytest.mark.slow
 def test_killed_and_started_again_it_has_everything_once(tmp_path):
     lake = tmp_path / "lake"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from crypto_assets.sources.stream.trades import GRACE_MS, Trades
+from crypto_assets.sources.stream.trades import GRACE_MS, TRIES, Trades
 from crypto_assets_tests.sources.stream.feeds import MINUTE, START, Kept, ms, rest_trades, said, true_minutes, without
 
 END = START + 40 * MINUTE
@@ -32,7 +32,7 @@ def listening() -> tuple[Trades, Kept]:
 
 def repair(trades: Trades, rows: list[dict] = ROWS) -> None:
     for missing in trades.missing():
-        trades.repaired(missing, [r for r in rows if missing.first <= r["a"] <= missing.last], is_final=True)
+        trades.repaired(missing, [r for r in rows if missing.first <= r["a"] <= missing.last])
 
 
 def same(kept: Kept) -> None:
@@ -88,7 +88,10 @@ def test_what_cannot_be_had_again_leaves_its_minute_incomplete_and_no_other():
     trades, kept = listening()
     for m in without(SAID, INSIDE[:3]):
         trades.on_trade("BTC", m)
-    repair(trades, [])
+    for _ in range(TRIES):
+        trades.close(LATER)
+        assert ("trades_1m", "BTC", ms(BUSY)) not in kept.rows
+        repair(trades, [])
     trades.close(LATER)
     found = kept.frame("trades_1m", "BTC")
     assert found.filter(~found["is_complete"])["ts"].to_list() == [BUSY]
@@ -110,11 +113,18 @@ def test_a_stop_is_bridged_by_the_last_stored_number():
     assert_frame_equal(found, TRUTH.filter(TRUTH["ts"] > before["ts"]).select(found.columns), rel_tol=1e-12)
 
 
-@pytest.mark.parametrize("change", [{"p": None}, {"a": "x"}, {"q": "many"}])
-def test_a_malformed_trade_is_an_error_and_its_number_stays_missing(change):
-    trades, _ = listening()
-    trades.on_trade("BTC", SAID[0])
-    with pytest.raises((TypeError, ValueError)):
-        trades.on_trade("BTC", SAID[1] | change)
-    trades.on_trade("BTC", SAID[2])
-    assert [(m.first, m.last) for m in trades.missing()] == [(SAID[1]["a"], SAID[1]["a"])]
+@pytest.mark.parametrize("change", [{"p": None}, {"a": "x"}, {"q": "many"}, {"T": None}, {"m": "true"}, {"p": "nan"}])
+@pytest.mark.parametrize("by_rest", [False, True])
+def test_a_malformed_trade_is_an_error_and_its_number_stays_missing(change, by_rest):
+    trades, kept = listening()
+    for m in [m for n, m in enumerate(SAID) if n != 5]:
+        trades.on_trade("BTC", m)
+    (missing,) = trades.missing()
+    broken = SAID[5] | change
+    for _ in range(2):
+        with pytest.raises((TypeError, ValueError)):
+            trades.repaired(missing, [broken]) if by_rest else trades.on_trade("BTC", broken)
+    assert [(m.first, m.last) for m in trades.missing()] == [(SAID[5]["a"], SAID[5]["a"])]
+    repair(trades)
+    trades.close(LATER)
+    same(kept)
