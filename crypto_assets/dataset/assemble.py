@@ -23,6 +23,7 @@ from crypto_assets.lake import Derivation, Frames, Lake, Reader, derive, quarant
 from crypto_assets.lake.store import write_parquet
 from crypto_assets.market.errors import LakeError
 from crypto_assets.market.time import Window
+from crypto_assets.settings import load
 from crypto_assets.sources import _archive, discover
 
 CHUNK_DAYS = 366
@@ -129,7 +130,8 @@ def _fingerprint(reader: Reader, window: Window, steps: Sequence[Derivation]) ->
     rooms = [p for room in ("curation", "features", "lake", "dataset") for p in (package / room).rglob("*.py")]
     own = [Path(file) for step in steps if (file := inspect.getsourcefile(step.compute))]
     code = sorted({*rooms, *own})
-    digest = hashlib.sha256(json.dumps([str(window), [s.name for s in steps], [list(s.table.dtypes) for s in steps]]).encode())
+    shape = [str(window), [s.name for s in steps], [list(s.table.dtypes) for s in steps], load().text_scorer]
+    digest = hashlib.sha256(json.dumps(shape).encode())
     for path in code:
         digest.update(path.read_bytes())
     for source in discover().values():

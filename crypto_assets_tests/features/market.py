@@ -103,6 +103,7 @@ def texts(rng: np.random.Generator, symbols: tuple[str, ...], start: datetime, d
             "symbol": rng.choice([*symbols, "ALL"], n),
             "ts": pl.Series(list(ts), dtype=UTC_US),
             "score": np.round(rng.uniform(-1, 1, n), 3),
+            **read(np.random.default_rng(n), n),
         }
     ).with_columns(available_at=pl.col("ts") + pl.duration(minutes=30))
     second = rows.filter(pl.Series(rng.random(n) < 0.1)).with_columns(symbol=pl.lit("ALL2"))
@@ -110,6 +111,19 @@ def texts(rng: np.random.Generator, symbols: tuple[str, ...], start: datetime, d
         score=-pl.col("score"), available_at=pl.col("available_at") + pl.duration(hours=5)
     )
     return pl.concat([rows, second, late]).sort("id", "symbol", "ts", "available_at")
+
+
+def read(rng: np.random.Generator, n: int) -> dict[str, object]:
+    """The further columns of `curated/text_scores`, a few of them unknown as in rows that are older than the columns."""
+    old = rng.random(n) < 0.02
+    shares = {c: pl.Series(rng.uniform(0, 0.3, n)) for c in ("fear", "joy", "anger", "sadness", "surprise", "urgency")}
+    known = {"entity_score": pl.Series(rng.uniform(-1, 1, n)), **shares}
+    return {
+        "channel": rng.choice(["gdelt", "reddit"], n),
+        **{c: values.set(pl.Series(old), None) for c, values in known.items()},
+        "influence": pl.Series(rng.exponential(2, n)).set(pl.Series(rng.random(n) < 0.5), None),
+        "scorer": ["random"] * n,
+    }
 
 
 def funding(rng: np.random.Generator, symbols: tuple[str, ...], start: datetime, days: int) -> pl.DataFrame:

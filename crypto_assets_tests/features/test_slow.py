@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import pytest
 
+from crypto_assets.curation.text_scores import TextScores
 from crypto_assets.features import built_in
 from crypto_assets.lake import Frames, derive
 from crypto_assets.market.time import Window
@@ -56,7 +57,7 @@ def test_a_text_counts_in_the_hour_in_which_it_became_known(tables):
     rate = 3e-4
     funding = frame([{"symbol": "ETH", "ts": known - timedelta(hours=6), "available_at": known - timedelta(hours=6)}])
     funding = funding.with_columns(funding_rate=pl.lit(rate), source=pl.lit("x"))
-    given = {**tables, "curated/text_scores": frame(rows), "raw/binance_funding": funding}
+    given = {**tables, "curated/text_scores": TextScores.shape(frame(rows)), "raw/binance_funding": funding}
     found = derive(FAMILIES["sentiment"].derivation(), Frames(given), WINDOW)
     assert value(found, "ETH", known, "score_1h") == pytest.approx(0.4)
     assert value(found, "ETH", known, "count_1h") == pytest.approx(math.log(3))
