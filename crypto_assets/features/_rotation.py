@@ -1,7 +1,7 @@
 """Where the money is: Bitcoin's share, the season of other coins, sectors, co-movement by capitalisation, for `cross_asset`.
 
-The average correlation is Cboe's formula for implied correlation with realised variances: what the variance of the
-capitalisation-weighted market says about the mean correlation of its coins.
+The average correlation is Cboe's formula for implied correlation with realised variances: the variance of the
+capitalisation-weighted market says what the mean correlation of its coins is.
 """
 
 from __future__ import annotations
@@ -117,34 +117,33 @@ def _dominance(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _weighted(rows: pl.DataFrame) -> pl.DataFrame:
-    """ts, the sums over the coins whose capitalisation and return are known, the market's and Bitcoin's return, and the average
-    correlation.
+    """ts, sums over the coins whose capitalisation and return are known, the market's and Bitcoin's return, the correlation.
+
+    With x a coin's part of the weighted return, the variance of the sum less the sum of the variances is what the pairs add.
     """
-    known = pl.col("_cap").is_not_null() & pl.col("_r").is_not_null()
-    w, r = pl.col("_cap").filter(known), pl.col("_r").filter(known)
-    r_all, week = pl.col("_r"), pl.when(known).then(pl.col("_cap"))
-    variance = rolling(r_all.pow(2), WEEK_H) - rolling(r_all, WEEK_H).pow(2)
-    rows = rows.with_columns(_var=pl.when(variance > TINY).then(variance)).with_columns(
-        _w=pl.when(pl.col("_var").is_not_null()).then(week)
-    )
-    part = pl.col("_w") / pl.col("_w").sum()
-    hours = rows.group_by("ts", maintain_order=True).agg(
-        _caps=w.sum(),
-        _cap_returns=(w * r).sum(),
+    weight = pl.when(pl.col("_r").is_not_null()).then(pl.col("_cap"))
+    sums = rows.group_by("ts", maintain_order=True).agg(
+        _caps=weight.sum(),
+        _cap_returns=(weight * pl.col("_r")).sum(),
         _market=pl.when(pl.col("_scaled").count() >= FEWEST).then(pl.col("_scaled").mean()),
         _btc=pl.col("_r").filter(pl.col("symbol") == LEADER).first(),
-        _own=(part * part * pl.col("_var")).sum(),
-        _whole=(part * pl.col("_var").sqrt()).sum().pow(2),
-        _coins=pl.col("_w").count(),
     )
-    hours = hours.sort("ts").with_columns(symbol=pl.lit("market"))
-    index = pl.when(pl.col("_caps") > 0).then(pl.col("_cap_returns") / pl.col("_caps"))
-    hours = hours.with_columns(_index=index)
-    index = pl.col("_index")
-    of_index = rolling(index.pow(2), WEEK_H) - rolling(index, WEEK_H).pow(2)
-    pairs = pl.col("_whole") - pl.col("_own")
-    average = pl.when((pl.col("_coins") >= FEWEST) & (pairs > TINY)).then((of_index - pl.col("_own")) / pairs)
+    sums = sums.with_columns(pl.when(pl.col("_caps") > 0).then(pl.col("_caps")))
+    parts = rows.join(sums.select("ts", "_caps"), on="ts", how="left", maintain_order="left")
+    parts = parts.with_columns(_x=weight * pl.col("_r") / pl.col("_caps")).with_columns(_var=_variance("_x"))
+    hours = parts.group_by("ts", maintain_order=True).agg(
+        pl.col("_x").sum(), _own=pl.col("_var").sum(), _sd=pl.col("_var").sqrt().sum(), _coins=pl.col("_var").count()
+    )
+    hours = sums.join(hours, on="ts", how="left").sort("ts").with_columns(symbol=pl.lit("market"))
+    pairs = pl.col("_sd").pow(2) - pl.col("_own")
+    average = pl.when((pl.col("_coins") >= FEWEST) & (pairs > TINY)).then((_variance("_x") - pl.col("_own")) / pairs)
     return hours.select("ts", "_caps", "_cap_returns", "_market", "_btc", average_correlation_168h=average)
+
+
+def _variance(column: str) -> pl.Expr:
+    """Variance over a week; null where nothing moved."""
+    variance = rolling(pl.col(column).pow(2), WEEK_H) - rolling(pl.col(column), WEEK_H).pow(2)
+    return pl.when(variance > TINY * 1e-3).then(variance)
 
 
 def _season(rows: pl.DataFrame) -> pl.DataFrame:
