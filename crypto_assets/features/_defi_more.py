@@ -37,21 +37,21 @@ TOTAL = "Total"
 SNAPSHOT_AGE = timedelta(hours=3)
 DAY = 24
 
-STAKED = Series("ether_yield", "the yield of staked ether, mean of pools", (LEVEL, CHANGE, SCORE), "per cent a year")
-LENT = Series("dollar_yield", "the yield of dollars lent or saved, mean of pools", (LEVEL, CHANGE, SCORE), "per cent a year")
-LOCKED = Series("protocols", "the value locked in large protocols, mean of them")
-STABLE = Series("stable_share", "dollar tokens in what is locked, mean of protocols", (LEVEL, CHANGE, SCORE), "per cent")
+STAKED = Series("ether_yield", "the yield of staked ether (mean of pools)", (LEVEL, CHANGE, SCORE), "per cent a year")
+LENT = Series("dollar_yield", "the yield of dollars lent or saved (mean of pools)", (LEVEL, CHANGE, SCORE), "per cent a year")
+LOCKED = Series("protocols", "the value locked in large protocols (mean of them)")
+STABLE = Series(
+    "stable_share", "the share of dollar tokens in what is locked (mean of protocols)", (LEVEL, CHANGE, SCORE), "per cent"
+)
 COINS = Series("stablecoins", "the supply of dollar stablecoins")
 PEG = Series("stablecoin_peg", "the price of a dollar of stablecoins less 1", (LEVEL, SCORE), "fraction")
 VOLUME = Series("dex_volume", "the volume of all decentralised exchanges")
-VOTES = Series("votes", "1 + votes a day, mean of a week, mean of the spaces", (CHANGE, SCORE), made_of=timedelta(days=7))
-PROPOSALS = Series(
-    "proposals", "1 + proposals a day, mean of a week, mean of the spaces", (CHANGE, SCORE), made_of=timedelta(days=7)
-)
+VOTES = Series("votes", "1 + votes a day (7-day mean, mean of spaces)", (CHANGE, SCORE), made_of=timedelta(days=7))
+PROPOSALS = Series("proposals", "1 + proposals a day (7-day mean, mean of spaces)", (CHANGE, SCORE), made_of=timedelta(days=7))
 OWN_VOLUME = Series("chain_dex_volume", "the volume of decentralised exchanges on the coin's chain")
 OWN_LOCKED = Series("own_protocol", "the value locked in the protocol the coin governs")
 OWN_VOTES = Series(
-    "own_votes", "1 + votes a day of the coin's holders, mean of a week", (CHANGE, SCORE), made_of=timedelta(days=7)
+    "own_votes", "1 + votes a day of the coin's holders (7-day mean)", (CHANGE, SCORE), made_of=timedelta(days=7)
 )
 OF_ALL = (STAKED, LENT, LOCKED, STABLE, COINS, PEG, VOLUME, VOTES, PROPOSALS)
 OF_COIN = (OWN_VOLUME, OWN_LOCKED, OWN_VOTES)

@@ -89,22 +89,35 @@ VALUATION: tuple[tuple[Series, Make], ...] = (
         _ratio("onchain", _REALISED, logs(pl.col("cap") / pl.col("mvrv")), ("symbol",)),
     ),
     (
-        Series("nupl", "net unrealised profit over the capitalisation, 1 - 1/MVRV", (LEVEL, CHANGE), "fraction"),
+        Series("nupl", "net unrealised profit over capitalisation (NUPL)", (LEVEL, CHANGE), "fraction"),
         _metric("onchain", "CapMVRVCur", 1 - 1 / pl.when(VALUE > 0).then(VALUE)),
     ),
     (
-        Series("puell", "issuance in USD over its mean of 365 days", (LEVEL, CHANGE), made_of=timedelta(days=YEAR)),
+        Series(
+            "puell", "issuance in USD over its mean of 365 days (Puell multiple)", (LEVEL, CHANGE), made_of=timedelta(days=YEAR)
+        ),
         _over_its_mean,
     ),
     (
-        Series("pi_cycle", "111-day mean price over twice the 350-day mean", (LEVEL, CHANGE), made_of=timedelta(days=SLOW)),
+        Series(
+            "pi_cycle",
+            "111-day mean price over twice the 350-day mean (Pi cycle)",
+            (LEVEL, CHANGE),
+            made_of=timedelta(days=SLOW),
+        ),
         _pi_cycle,
     ),
 )
 BY_COIN: tuple[tuple[Series, Make], ...] = (
     *VALUATION,
-    (Series("nvt", "NVT at Glassnode", (LEVEL, CHANGE, SCORE)), _metric("glassnode", "indicators/nvt", logs(VALUE))),
-    (Series("sopr", "SOPR at Glassnode", (LEVEL, CHANGE, SCORE)), _metric("glassnode", "indicators/sopr", logs(VALUE))),
+    (
+        Series("nvt", "capitalisation over value transferred, NVT (Glassnode)", (LEVEL, CHANGE, SCORE)),
+        _metric("glassnode", "indicators/nvt", logs(VALUE)),
+    ),
+    (
+        Series("sopr", "worth of spent coins over what they last moved at, SOPR (Glassnode)", (LEVEL, CHANGE, SCORE)),
+        _metric("glassnode", "indicators/sopr", logs(VALUE)),
+    ),
     (
         Series("liquid_supply", "the liquid share of the supply", (CHANGE, SCORE), "fraction"),
         _ratio("glassnode", _LIQUID, _share("liquid", "illiquid"), ("symbol",)),
@@ -133,21 +146,21 @@ BY_COIN: tuple[tuple[Series, Make], ...] = (
 """Of each coin that a provider covers."""
 
 BITCOIN: tuple[tuple[Series, Make], ...] = (
-    (Series("btc_nvt", "NVT", (LEVEL, CHANGE, SCORE)), _nvt),
+    (Series("btc_nvt", "capitalisation over value transferred, NVT", (LEVEL, CHANGE, SCORE)), _nvt),
     (
-        Series("btc_transferred", "the estimated value transferred in a day"),
+        Series("btc_transferred", "the estimated value transferred"),
         _metric("blockchain_com", "estimated-transaction-volume-usd", logs(VALUE)),
     ),
     (
-        Series("btc_sopr", "SOPR", (LEVEL, CHANGE, SCORE), max_age=LATE),
+        Series("btc_sopr", "worth of spent coins over what they last moved at, SOPR", (LEVEL, CHANGE, SCORE), max_age=LATE),
         _metric("bgeometrics", "sopr", logs(VALUE)),
     ),
     (
-        Series("btc_sth_sopr", "SOPR of coins held for less than 155 days", (LEVEL, CHANGE, SCORE), max_age=LATE),
+        Series("btc_sth_sopr", "SOPR of short-term holders (under 155 days)", (LEVEL, CHANGE, SCORE), max_age=LATE),
         _metric("bgeometrics", "sth-sopr", logs(VALUE)),
     ),
     (
-        Series("btc_long_term_supply", "the share of long-term holders", (LEVEL, CHANGE, SCORE), "fraction", LATE),
+        Series("btc_long_term_supply", "the supply's share with long-term holders", (LEVEL, CHANGE, SCORE), "fraction", LATE),
         _ratio("bgeometrics", _HOLDERS, _share("long", "short")),
     ),
     (

@@ -40,17 +40,17 @@ BY_COIN: tuple[tuple[Series, str, pl.Expr], ...] = (
     (Series("tone", "the mean tone of the coin's news", (LEVEL, CHANGE, SCORE), "-100 to 100"), "gdelt", pl.col("tone")),
     (Series("news_volume", "the coin's share of all news"), "gdelt", logs(pl.col("volume_pct"))),
     (
-        Series("social_volume", "1 + mentions in social media at Santiment", (STEP, CHANGE, SCORE), max_age=LATEST),
+        Series("social_volume", "1 + mentions in social media (Santiment)", (STEP, CHANGE, SCORE), max_age=LATEST),
         "santiment/social_volume_total",
         _count("value"),
     ),
     (
-        Series("weighted_sentiment", "sentiment times volume at Santiment", (LEVEL, CHANGE), "sd", LATEST),
+        Series("weighted_sentiment", "social sentiment times social volume (Santiment)", (LEVEL, CHANGE), "sd", LATEST),
         "santiment/sentiment_weighted_total",
         pl.col("value"),
     ),
     (
-        Series("development", "1 + events of development at Santiment", (CHANGE, SCORE)),
+        Series("development", "1 + development events (Santiment)", (CHANGE, SCORE)),
         "santiment/dev_activity",
         _count("value"),
     ),
@@ -58,15 +58,11 @@ BY_COIN: tuple[tuple[Series, str, pl.Expr], ...] = (
 """Series, the table it is from (and its metric there), its value."""
 BY_REPO: tuple[tuple[Series, str], ...] = (
     (
-        Series(
-            "commits", "1 + commits a day, mean of a week, mean of repositories", (CHANGE, SCORE), "log", LATER, made_of=WEEK
-        ),
+        Series("commits", "1 + commits a day (7-day mean, mean of repositories)", (CHANGE, SCORE), "log", LATER, made_of=WEEK),
         "commits",
     ),
     (
-        Series(
-            "authors", "1 + authors a day, mean of a week, mean of repositories", (CHANGE, SCORE), "log", LATER, made_of=WEEK
-        ),
+        Series("authors", "1 + authors a day (7-day mean, mean of repositories)", (CHANGE, SCORE), "log", LATER, made_of=WEEK),
         "authors",
     ),
 )

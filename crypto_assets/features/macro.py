@@ -16,8 +16,8 @@ WEEKLY = timedelta(days=14)
 """Oil comes on Thursdays, up to the Monday before."""
 MONTHLY = timedelta(days=45)
 FURTHER = (
-    (Series("dollar", "the dollar against six currencies, by the ECB's rates"), "ecb", logs(pl.col("dxy_ecb"))),
-    (Series("gold", "gold in USD"), "metals", logs(pl.col("gold_usd"))),
+    (Series("dollar", "the dollar index (from the ECB's rates)"), "ecb", logs(pl.col("dxy_ecb"))),
+    (Series("gold", "the price of gold"), "metals", logs(pl.col("gold_usd"))),
     (Series("gold_silver", "the price of gold in silver"), "metals", logs(pl.col("gold_usd") / pl.col("silver_usd"))),
     (Series("oil", "the price of WTI crude oil", max_age=WEEKLY), "oil", logs(pl.col("price_usd"))),
 )

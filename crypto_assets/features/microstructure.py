@@ -22,10 +22,10 @@ MAX_AGE = timedelta(hours=3)
 SPANS = (1, 4, 24)
 WEEK_H = 168
 RATIOS = {
-    "account_ratio": "all accounts, long over short",
-    "top_account_ratio": "accounts of top traders, long over short",
-    "top_position_ratio": "positions of top traders, long over short",
-    "taker_ratio": "takers' buys over sells in the hour's last five minutes",
+    "account_ratio": "the long over the short accounts",
+    "top_account_ratio": "the long over the short accounts of top traders",
+    "top_position_ratio": "the long over the short positions of top traders",
+    "taker_ratio": "takers' buys over sells (the hour's last five minutes)",
 }
 
 
