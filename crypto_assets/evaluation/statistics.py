@@ -119,16 +119,19 @@ def block_bootstrap(
     rng = np.random.default_rng(seed)
     found, at_once = [], max(1, min(draws, 2_000_000 // T))
     for first in range(0, draws, at_once):
-        some = min(at_once, draws - first)
-        starts = rng.integers(0, T, size=(some, -(-T // block)))
-        rows = (starts[:, :, None] + np.arange(block)).reshape(some, -1)[:, :T] % T
-        found.append(statistic(series[rows]))
+        found.append(statistic(series[block_rows(T, block, min(at_once, draws - first), rng)]))
     values = np.concatenate(found)
     values = values[np.isfinite(values)]
     if not len(values):
         return float("nan"), float("nan")
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def block_rows(T: int, block: int, draws: int, rng: np.random.Generator) -> Array:
+    """Rows `[draws, T]` of a circular block bootstrap: blocks of `block` rows, drawn whole from any start."""
+    starts = rng.integers(0, T, size=(draws, -(-T // block)))
+    return (starts[:, :, None] + np.arange(block)).reshape(draws, -1)[:, :T] % T
 
 
 def _student(value: float, error: float, freedom: int, count: int, level: float) -> Estimate:
