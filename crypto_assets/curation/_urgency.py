@@ -13,8 +13,9 @@ from crypto_assets.curation._mentions import NO_COIN, coins_in
 from crypto_assets.curation.scorers import MOST_CHARACTERS
 
 _URGENT = re.compile(
-    r"\b(?:breaking|urgent(?:ly)?|just in|alert|immediate(?:ly)?|right now|asap|hurry|act (?:now|fast)|last chance|emergency|"
-    r"deadline|don['’]t wait|before it['’]s too late|(?:hours|minutes) (?:left|away|remaining)|developing|sos)\b|🚨|⚠|‼|⏰|🔔",
+    r"(?<![\w-])(?:(?:breaking|developing|alert)(?=\s*[:!|–—]|\s+news)|urgent(?:ly)?|just in|immediate(?:ly)?|right now|asap|"
+    r"hurry|act (?:now|fast)|last chance|emergency|deadline|don['’]t wait|before it['’]s too late|"
+    r"(?:hours|minutes) (?:left|away|remaining)|sos)(?!\w)|🚨|⚠|‼|⏰|🔔",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W\d_]{2,}")

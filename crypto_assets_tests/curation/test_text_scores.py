@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from crypto_assets.curation._mentions import coins_in
 from crypto_assets.curation.scorers._lexicon import LEXICON
-from crypto_assets.curation.scorers.vader import score
-from crypto_assets.curation.text_scores import DERIVATION, TextScores
+from crypto_assets.curation.scorers.vader import VaderScorer, score
+from crypto_assets.curation.text_scores import DERIVATION, READERS, TextScores, read
 from crypto_assets.lake import Frames, derive
 from crypto_assets.lake.quarantine import split
 from crypto_assets.market.coins import COINS
+from crypto_assets.market.errors import SchemaError
 from crypto_assets.market.time import Window
 
 START = datetime(2024, 1, 1, 0, 30, tzinfo=UTC)
@@ -80,3 +83,102 @@ def test_a_row_for_each_coin_named_and_every_version_of_the_text():
     assert rows["available_at"].min() == START + timedelta(minutes=30)
     assert split(TextScores, rows).bad.is_empty()
     assert derive(DERIVATION, Frames({"raw/news": texts.clear()}), window).is_empty()
+
+
+def frames(**rows: list[dict]) -> Frames:
+    """Raw tables by their names in READERS; all rows are of START and known `known` minutes later, by default at once."""
+    tables = {}
+    for name, given in rows.items():
+        table = READERS[name].table
+        rest = {"ts": START, "url": "u", "domain": "d", "source": "s", "kind": "news"}
+        whole = [{**rest, "available_at": START + timedelta(minutes=row.get("known", 0)), **row} for row in given]
+        tables[table.name] = pl.DataFrame([{c: row.get(c) for c in table.schema()} for row in whole], schema=table.schema())
+    return Frames(tables)
+
+
+DAY = Window.of_days(date(2024, 1, 1), date(2024, 1, 1))
+
+
+def test_posts_count_beside_headlines_and_are_about_the_coin_they_are_filed_under():
+    given = frames(
+        news=[{"id": "1", "title": "Bitcoin soars"}],
+        reddit=[
+            {"id": "1", "symbol": "ETH", "title": "We are doomed, this is a disaster"},
+            {"id": "2", "symbol": "ETH", "title": "Solana crashes"},
+        ],
+        x=[{"id": "1", "symbol": "ADA", "text": "Cardano is wonderful"}],
+        rss=[{"id": "1", "title": "Rates stay"}],
+        newsapi=[{"url": "1", "title": "LINK falls"}],
+        coindesk=[{"id": "1", "title": "Uniswap launches", "taken_in_at": START}],
+        cryptopanic=[{"id": "1", "symbol": s, "title": "Both coins surge"} for s in ("BTC", "ETH")],
+    )
+    rows = derive(DERIVATION, given, DAY)
+    about = {(r["channel"], r["id"], r["symbol"]) for r in rows.iter_rows(named=True)}
+    assert about == {
+        ("gdelt", "1", "BTC"),
+        ("reddit", "1", "ETH"),
+        ("reddit", "2", "SOL"),
+        ("x", "1", "ADA"),
+        ("rss", "1", "ALL"),
+        ("newsapi", "1", "LINK"),
+        ("coindesk", "1", "UNI"),
+        ("cryptopanic", "1", "BTC"),
+        ("cryptopanic", "1", "ETH"),
+    }
+    assert rows.select(*TextScores.key, "available_at").is_unique().all()
+    assert split(TextScores, rows).bad.is_empty()
+    assert rows.filter(channel="reddit", id="1")["score"].item() < -0.3
+    assert_frame_equal(derive(DERIVATION, given, DAY), rows, check_exact=True)
+
+
+def test_votes_that_are_known_later_are_a_later_version():
+    post = {"id": "p", "symbol": "BTC", "title": "Bitcoin soars"}
+    rows = derive(
+        DERIVATION,
+        frames(
+            reddit=[{**post, "known": 1}],
+            reddit_settled=[
+                {**post, "known": 2880, "score": 90, "num_comments": 9},
+                {**post, "id": "q", "score": -7, "num_comments": 0},
+            ],
+        ),
+        DAY,
+    ).sort("id", "available_at")
+    assert rows["influence"].to_list() == [None, pytest.approx(math.log(100)), 0.0]
+    assert rows["available_at"].to_list()[:2] == [START + timedelta(minutes=1), START + timedelta(days=2)]
+    assert rows["score"].n_unique() == 1
+
+
+def test_each_coin_of_a_text_has_the_score_of_its_clauses():
+    rows = derive(DERIVATION, frames(news=[{"id": "1", "title": "Bitcoin soars while Ethereum crashes"}]), DAY)
+    by_coin = {r["symbol"]: r for r in rows.iter_rows(named=True)}
+    assert by_coin["BTC"]["entity_score"] == score("Bitcoin soars")
+    assert by_coin["ETH"]["entity_score"] == score("Ethereum crashes")
+    assert by_coin["BTC"]["score"] == by_coin["ETH"]["score"] == score("Bitcoin soars while Ethereum crashes")
+    alone = derive(DERIVATION, frames(news=[{"id": "1", "title": "Bitcoin soars, at last"}]), DAY)
+    assert alone["entity_score"].equals(alone["score"])
+
+
+def test_the_settings_choose_the_scorer_and_rows_say_which(monkeypatch):
+    given = frames(news=[{"id": "1", "title": "Bitcoin soars"}])
+    assert derive(DERIVATION, given, DAY)["scorer"].to_list() == [f"vader {VaderScorer().version}"]
+    monkeypatch.setenv("CRYPTO_ASSETS_TEXT_SCORER", "crypto_assets_tests.curation.test_scorers:constant")
+    rows = derive(DERIVATION, given, DAY)
+    assert rows.select("score", "entity_score", "joy", "scorer").row(0) == (0.5, 0.5, 0.0, "constant 1")
+
+
+def test_a_scorer_that_breaks_the_protocol_is_refused():
+    class Short(VaderScorer):
+        def score(self, texts):
+            return super().score(texts[1:])
+
+    with pytest.raises(SchemaError, match="scorer vader: expected 2 rows"):
+        read(["a", "b"], Short())
+
+
+def test_the_readers_name_columns_that_are_there():
+    for reader in READERS.values():
+        columns = reader.table.schema()
+        assert columns[reader.id] == columns[reader.text] == pl.String
+        assert reader.is_filed == ("symbol" in columns)
+        assert reader.influence is None or set(reader.influence.meta.root_names()) <= set(columns)
