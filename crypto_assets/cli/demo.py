@@ -94,7 +94,8 @@ def _show(result: dict[str, Any], settings: Settings) -> None:
         f"{result['seconds']:.0f} s, peak memory {result['peak_rss_mb'] / 1024:.1f} GB",
         highlight=False,
     )
-    screen.print(f"report     {(lake / 'reports' / 'latest.html').resolve().as_uri()}", highlight=False, soft_wrap=True)
+    if "direction" in result:
+        screen.print(f"report     {(lake / 'reports' / 'latest.html').resolve().as_uri()}", highlight=False, soft_wrap=True)
     screen.print(
         f"lineage    make ui{arguments}     then http://127.0.0.1:3000 (Dagster) and http://127.0.0.1:5000 (MLflow)",
         highlight=False,
