@@ -52,6 +52,8 @@ class Feed:
     """Subscribes the ccxt client to ccxt symbols; ends only by an error."""
     on_ack: Callable[[], None] = lambda: None
     """Called each time a subscription begins anew."""
+    on_loss: Callable[[], None] = lambda: None
+    """Called each time it is lost."""
     seen: float = field(default_factory=time.monotonic)
     silences: int = 0
 
@@ -117,6 +119,7 @@ class Venue:
                 await feed.watch(self.client, names)
             except ccxt.BaseError as error:
                 log.info("%s %s: connection lost (%s)", self.name, channel, type(error).__name__)
+            feed.on_loss()
             if stopping.is_set():
                 return
             self._stats.count("reconnects", self.name, channel)
@@ -127,9 +130,8 @@ class Venue:
         """Give the connection of a channel up, so that it is made anew."""
         import ccxt
 
-        prefix = {"klines": "ohlcv::", "trades": "trade::", "depth": "orderbook::"}[channel]
         for client in list(self.client.clients.values()):
-            if any(str(key).startswith(prefix) for key in client.subscriptions):
+            if channel_of(client) == channel:
                 client.on_error(ccxt.RequestTimeout(why))
 
     def watch_silence(self) -> None:
@@ -171,13 +173,19 @@ class Venue:
             self._clock(int(message["E"]), received)
         return True
 
-    def _acknowledged(self) -> None:
-        if "depth" in self.feeds:
-            self.feeds["depth"].on_ack()
+    def _acknowledged(self, channel: str) -> None:
+        if channel in self.feeds:
+            self.feeds[channel].on_ack()
 
     def _malformed(self, error: Exception) -> None:
         self._stats.count("malformed", self.name, "all")
         log.info("%s: a message was not as documented (%s: %s)", self.name, type(error).__name__, str(error)[:80])
+
+
+def channel_of(client: Any) -> str:
+    """The channel a ccxt connection is subscribed to, by ccxt's names of its subscriptions; empty before there is one."""
+    hashes = {"ohlcv": "klines", "trade": "trades", "orderbook": "depth"}
+    return hashes.get(next(iter(client.subscriptions), "").split("::")[0], "")
 
 
 _CHANNEL_OF = {event: channel for channel, event in CHANNELS.items()}
@@ -202,7 +210,7 @@ def connect(
     http: Http,
     handle: Callable[[Mapping[str, Any]], bool],
     room: Callable[[], Awaitable[None]],
-    acknowledged: Callable[[], None],
+    acknowledged: Callable[[str], None],
     malformed: Callable[[Exception], None],
 ) -> Any:
     """A ccxt.pro client of the provider in this world, whose messages go to `handle`."""
@@ -222,13 +230,12 @@ def connect(
                 raise ValueError(f"expected a JSON object, found {str(message)[:40]!r}")
             if message.get("e") == "serverShutdown":
                 client.on_error(ccxt.NetworkError("the server is about to shut down"))
-            elif not handle(message):
-                if "id" not in message and "error" not in message:
-                    raise ValueError(f"expected an event or an answer, found the keys {list(message)[:8]}")
+            elif "result" in message:
+                acknowledged(channel_of(client))
+            elif "error" in message:
                 super().handle_message(client, message)
-
-        def handle_order_book_subscription(self, client, message, subscription):
-            acknowledged()
+            elif not handle(message):
+                raise ValueError(f"expected an event or an answer, found the keys {list(message)[:8]}")
 
     # Without compression a message costs half as much to read.
     options = {"ws": {"compress": 0}}

@@ -110,10 +110,13 @@ class Stream:
             "trades": partial(self._on_trade, market),
             "depth": partial(self._on_depth, market),
         }
-        acks = {"depth": market.books.lost}
         for channel in self.channels:
-            on_ack = acks.get(channel, lambda: None)
-            venue.feeds[channel] = Feed(provider, channel, handlers[channel], SUBSCRIBE[channel], on_ack)
+            venue.feeds[channel] = Feed(provider, channel, handlers[channel], SUBSCRIBE[channel])
+        if "trades" in self.channels:
+            venue.feeds["trades"].on_ack = market.trades.heard
+            venue.feeds["trades"].on_loss = partial(market.trades.heard, False)
+        if "depth" in self.channels:
+            venue.feeds["depth"].on_ack = market.books.lost
         for symbol in venue.symbols:
             self._resume(market, symbol)
         return market
@@ -133,9 +136,8 @@ class Stream:
         last = self.hot.newest(kind(provider, "trades_1m"), symbol)
         if last and now - last[0].ts < MINUTES_BACK:
             market.trades.start(symbol, last[0].value["last_id"], round(last[0].ts.timestamp() * 1000))
-        elif "trades" in self.channels:
-            minute = self._clock.ms // STEP_MS["1m"] * STEP_MS["1m"]
-            market.trades.start(symbol, repair.newest_trade(self._http, provider, market.venue.symbols[symbol]), minute)
+        else:
+            market.trades.start(symbol)
 
     def _jobs(self, stopping: asyncio.Event) -> list[Awaitable[None]]:
         jobs: list[Awaitable[None]] = [self._writer.run(stopping), self._sweep(stopping)]
@@ -189,6 +191,10 @@ class Stream:
             found = await asyncio.to_thread(repair.bars, self._http, provider, holes)
             for hole in holes:
                 market.bars.repaired(hole, found[hole.symbol, hole.interval], time.monotonic())
+        for symbol in market.trades.unsure():
+            epoch = market.trades.epoch
+            number = await asyncio.to_thread(repair.newest_trade, self._http, provider, names[symbol])
+            market.trades.confirm(symbol, number, self._clock.ms, epoch)
         for missing in market.trades.missing():
             rows = await asyncio.to_thread(repair.trades, self._http, provider, names[missing.symbol], missing)
             market.trades.repaired(missing, rows)

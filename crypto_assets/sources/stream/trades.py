@@ -1,6 +1,8 @@
 """Aggregate trades of one provider, added up by minute: each number counted once, missing numbers known and asked for.
 
-Binance numbers the aggregate trades of a symbol without a hole, in order of time.
+Binance numbers the aggregate trades of a symbol without a hole, in order of time. A connection that was lost may have taken the
+last trades of a minute with it, which nothing shows before the next one: after each loss every symbol is unsure, and none of
+its minutes is stored, until the exchange was asked for its newest number.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class _Trade(NamedTuple):
     ms: int
     price: float
     amount: float
-    count: int
+    trades: int
     is_buy: bool
 
 
@@ -78,6 +80,7 @@ class _Series:
     """Minutes before this one (ms) are not whole, because listening began within: they are not stored."""
     minutes: dict[int, _Minute] = field(default_factory=dict)
     missing: list[Missing] = field(default_factory=list)
+    is_sure: bool = False
 
 
 class Trades:
@@ -86,11 +89,14 @@ class Trades:
     def __init__(self, provider: str, emit: Emit, stats: Stats) -> None:
         self.provider, self._emit, self._stats = provider, emit, stats
         self._series: dict[str, _Series] = {}
+        self._is_heard = False
+        self.epoch = 0
+        """Grows with each connection and each loss."""
 
     def start(self, symbol: str, last_id: int | None = None, last_ms: int = 0) -> None:
         """Look after a symbol from the minute after the one that began at `last_ms`, whose last number was `last_id`.
 
-        Without a number: from the first minute that begins after the first trade heard.
+        Without a number: from the first whole minute heard.
         """
         self._series[symbol] = _Series(last_id, last_ms + MINUTE_MS, last_ms + MINUTE_MS if last_id is not None else 0)
 
@@ -99,6 +105,8 @@ class Trades:
         series = self._series.get(symbol)
         if series is None:
             return
+        if not self._is_heard:
+            self.heard()
         trade, last = _read(t), series.last_id
         if last is None:
             series.since = (trade.ms // MINUTE_MS + 1) * MINUTE_MS
@@ -112,6 +120,29 @@ class Trades:
         self._add(series, trade)
         if last is None or trade.id > last:
             series.last_id, series.last_ms = trade.id, trade.ms
+
+    def heard(self, is_heard: bool = True) -> None:
+        """The subscription began anew, or was lost."""
+        self._is_heard, self.epoch = is_heard, self.epoch + 1
+        for series in self._series.values():
+            series.is_sure = False
+
+    def unsure(self) -> list[str]:
+        """Symbols whose newest number should be asked for, now that they are heard."""
+        return [symbol for symbol, series in self._series.items() if not series.is_sure] if self._is_heard else []
+
+    def confirm(self, symbol: str, number: int | None, now_ms: int, epoch: int) -> None:
+        """The exchange was asked, when `epoch` was this, and said that its newest number is `number` (None: no trade ever)."""
+        series = self._series[symbol]
+        if epoch != self.epoch:
+            return
+        series.is_sure = True
+        if series.last_id is None:
+            series.since = (now_ms // MINUTE_MS + 1) * MINUTE_MS
+        elif number is not None and number > series.last_id:
+            series.missing.append(Missing(symbol, series.last_id + 1, number, series.last_ms, max(now_ms, series.last_ms)))
+        if number is not None and number > (series.last_id or -1):
+            series.last_id, series.last_ms = number, max(now_ms, series.last_ms)
 
     def missing(self) -> list[Missing]:
         """Every range of numbers that has not come."""
@@ -160,7 +191,7 @@ class Trades:
             minute = series.minutes[opened] = _Minute(trade.id, trade.id)
         value = trade.price * trade.amount
         minute.aggregates += 1
-        minute.trades += trade.count
+        minute.trades += trade.trades
         minute.volume += trade.amount
         minute.quote_volume_usd += value
         if trade.is_buy:
@@ -186,4 +217,4 @@ class Trades:
 
         Minutes are stored in order, so that after a stop the number that the newest one ended with says all.
         """
-        return any(m.after - MINUTE_MS < ts for m in series.missing)
+        return not series.is_sure or any(m.after - MINUTE_MS < ts for m in series.missing)

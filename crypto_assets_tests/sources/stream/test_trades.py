@@ -27,10 +27,17 @@ def listening() -> tuple[Trades, Kept]:
     kept = Kept()
     trades = Trades("binance_spot", kept, kept.stats)
     trades.start("BTC")
+    trades.heard()
     return trades, kept
 
 
+def confirm(trades: Trades, newest: int = SAID[-1]["a"]) -> None:
+    for symbol in trades.unsure():
+        trades.confirm(symbol, newest, LATER, trades.epoch)
+
+
 def repair(trades: Trades, rows: list[dict] = ROWS) -> None:
+    confirm(trades)
     for missing in trades.missing():
         trades.repaired(missing, [r for r in rows if missing.first <= r["a"] <= missing.last])
 
@@ -43,6 +50,7 @@ def test_minutes_are_those_of_the_market():
     trades, kept = listening()
     for n, m in enumerate(SAID):
         trades.on_trade("BTC", m)
+        confirm(trades, m["a"])
         if n % 5 == 0:
             trades.close(m["E"])
     trades.close(LATER)
@@ -76,6 +84,7 @@ def test_a_minute_with_a_hole_waits_for_its_repair():
     trades, kept = listening()
     for m in without(SAID, INSIDE[:3]):
         trades.on_trade("BTC", m)
+    confirm(trades)
     trades.close(LATER)
     assert ("trades_1m", "BTC", ms(BUSY - MINUTE)) in kept.rows
     assert ("trades_1m", "BTC", ms(BUSY)) not in kept.rows
@@ -98,6 +107,28 @@ def test_what_cannot_be_had_again_leaves_its_minute_incomplete_and_no_other():
     assert kept.stats.total("absent") == len(INSIDE[:3]) > 0
     whole = found.filter("is_complete")
     assert_frame_equal(whole, TRUTH.filter(TRUTH["ts"] != BUSY).select(whole.columns), rel_tol=1e-12)
+
+
+def test_after_a_loss_no_minute_is_stored_before_the_newest_number_is_known():
+    """The connection goes with the last trades of a minute, and nothing comes after it."""
+    trades, kept = listening()
+    cut = INSIDE[-1]
+    for m in SAID[:cut]:
+        trades.on_trade("BTC", m)
+    confirm(trades, SAID[cut - 1]["a"])
+    trades.heard(False)
+    trades.close(LATER)
+    assert kept.rows == {}
+    assert trades.unsure() == [], "while it is not heard there is nothing to ask"
+    trades.heard()
+    asked = trades.epoch
+    trades.heard(False)
+    trades.heard()
+    trades.confirm("BTC", SAID[cut]["a"], LATER, asked)
+    assert trades.unsure() == ["BTC"], "what was asked before another loss says nothing"
+    repair(trades)
+    trades.close(LATER)
+    same(kept)
 
 
 def test_a_stop_is_bridged_by_the_last_stored_number():
