@@ -95,7 +95,7 @@ def _define(table: str) -> None:
 
 def feature_table(name: str, columns: Mapping[str, Column]) -> type[Table]:
     """The table class `features/<name>` with one nullable float column a feature."""
-    annotations: dict[str, type] = {"symbol": str, **{c: float | None for c in columns}}  # type: ignore[dict-item, misc]
+    annotations = {"symbol": "str", **dict.fromkeys(columns, "float | None")}
     fields = {c: Field(nullable=True, unit=d.unit, meaning=d.meaning) for c, d in columns.items()}
     return type(f"Features_{name}", (Table,), {"name": f"features/{name}", "__annotations__": annotations, **fields})
 

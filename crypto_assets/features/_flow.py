@@ -54,7 +54,7 @@ def flow(trades: pl.LazyFrame, grid: pl.DataFrame) -> pl.DataFrame:
     rows = grid.select("symbol", "ts").join(hours_of(trades), on=["symbol", "ts"], how="left", maintain_order="left")
     sums = {name: {h: _sum(name, h) for h in SPANS} for name in ("volume", "bought", "usd", "up", "signs", "pairs", "minutes")}
     minute = sums["usd"][24] / sums["minutes"][24]
-    found = {}
+    found: dict[str, pl.Expr] = {}
     for h in SPANS:
         s = {name: sums[name][h] for name in sums}
         slope, _ = _regression(h)
