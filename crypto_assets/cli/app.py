@@ -223,6 +223,26 @@ def verify(
 
 
 @app.command()
+def audit(
+    features: FeaturesOption = None,
+    cuts: Annotated[
+        int | None, typer.Option(help="Moments to cut at (default: 12 for the package, all that fit in 20 s for a file).", min=1)
+    ] = None,
+    lake: LakeOption = None,
+    json_out: JsonOption = None,
+) -> None:
+    """The leak firewall: does anything known at a moment depend on what came later? Exit status 1 when it does."""
+    from crypto_assets.cli.audit import fails, run
+
+    check_writable(json_out, "--json")
+    result = run(features=features or [], cuts=cuts, lake=lake)
+    write(json_out, result)
+    fails(result)
+    if result["leaks"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def query(
     sql: Annotated[str, typer.Argument(help='For example "SELECT symbol, count(*) FROM curated.candles GROUP BY 1".')],
     lake: LakeOption = None,
@@ -308,6 +328,46 @@ def features_docs() -> None:
     from crypto_assets.cli.catalogue import write_page
 
     typer.echo(str(write_page()))
+
+
+ledger_app = typer.Typer(help="The trial ledger: every fit that was ever evaluated, and the locked hold-out.", no_args_is_help=True)
+app.add_typer(ledger_app, name="ledger")
+
+
+@ledger_app.command("list")
+def ledger_list(lake: LakeOption = None, json_out: JsonOption = None) -> None:
+    """Every trial of the lake with its main results."""
+    from crypto_assets.cli.ledger import listing
+
+    check_writable(json_out, "--json")
+    write(json_out, listing(lake))
+
+
+@ledger_app.command("show")
+def ledger_show(
+    trial: Annotated[str, typer.Argument(help="The hash, or its beginning.")],
+    lake: LakeOption = None,
+    json_out: JsonOption = None,
+) -> None:
+    """One trial: its configuration, folds, features and results."""
+    from crypto_assets.cli.ledger import show
+
+    check_writable(json_out, "--json")
+    write(json_out, show(trial, lake))
+
+
+@ledger_app.command("holdout")
+def ledger_holdout(
+    from_: Annotated[str | None, typer.Option("--from", help="First day, YYYY-MM-DD: declares the hold-out.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Last day, YYYY-MM-DD.")] = None,
+    lake: LakeOption = None,
+    json_out: JsonOption = None,
+) -> None:
+    """Show the locked hold-out and how often it was read, or declare it, once, before it is read."""
+    from crypto_assets.cli.ledger import holdout
+
+    check_writable(json_out, "--json")
+    write(json_out, holdout(lake, day(from_, "--from"), day(to, "--to")))
 
 
 def day(text: str | None, option: str) -> date | None:

@@ -31,6 +31,10 @@ class CheckpointError(CryptoAssetsError):
     """A checkpoint cannot be used with this panel or this code."""
 
 
+class AuditError(CryptoAssetsError):
+    """A family cannot be audited: its own code fails on rows it must be able to read."""
+
+
 class SourceError(CryptoAssetsError):
     """A provider answered with something other than what its documentation promises.
 

@@ -6,8 +6,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from crypto_assets.lake import Table
+from crypto_assets.lake import Derivation, Lake, Table
 from crypto_assets.market.errors import SchemaError
+from crypto_assets.market.time import Window
 
 MAX_MISSING = 0.10
 """Share of (coin, hour) slots that may be missing before a write blocks: an exchange's outage of two hours takes every coin's
@@ -36,6 +37,31 @@ def schema_result(table: type[Table], rows: pl.DataFrame, rows_by_day: dict | No
         examples = bad.group_by("reason").len().sort("len", descending=True).head(5)
         return _failed(table, f"{bad.height} rows break {table.name}: {dict(examples.iter_rows())}", metadata)
     return dg.AssetCheckResult(passed=True, check_name="schema", asset_key=_key(table), metadata=metadata)
+
+
+def firewall_spec(key: list[str]) -> dg.AssetCheckSpec:
+    """The leak check every feature table has. It blocks nothing: a leak is a matter of code, which rows do not mend."""
+    return dg.AssetCheckSpec(
+        "leak_firewall", asset=dg.AssetKey(key), blocking=False, description="no value changes when what came later does"
+    )
+
+
+def firewall_result(derivation: Derivation, lake: Lake, window: Window) -> dg.AssetCheckResult:
+    """Two cuts in the last days of what was written."""
+    from crypto_assets.audit.check import leaks_of
+
+    try:
+        leaks, problem = leaks_of(derivation, lake, window), None
+    except Exception as error:
+        leaks, problem = [], f"the code fails on a shorter or another future: {type(error).__name__}: {error}"
+    metadata: dict[str, Any] = {"leaks": dg.MetadataValue.json([leak.json() for leak in leaks])}
+    return dg.AssetCheckResult(
+        passed=not leaks and problem is None,
+        check_name="leak_firewall",
+        asset_key=_key(derivation.table),
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata=metadata | ({"reason": problem} if problem else {}),
+    )
 
 
 def ingest_result(table: type[Table], done: Any, reason: str | None = None) -> dg.AssetCheckResult:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import dagster as dg
 import polars as pl
@@ -12,7 +11,14 @@ from crypto_assets.market.coins import Coin
 from crypto_assets.market.errors import SourceError
 from crypto_assets.market.time import DAY, Window
 from crypto_assets.orchestration.access import Access
-from crypto_assets.orchestration.checks import column_schema, ingest_result, schema_result, schema_spec
+from crypto_assets.orchestration.checks import (
+    column_schema,
+    firewall_result,
+    firewall_spec,
+    ingest_result,
+    schema_result,
+    schema_spec,
+)
 from crypto_assets.orchestration.partitions import Partitions, days, window_of
 from crypto_assets.settings import Settings
 from crypto_assets.sources import Source
@@ -48,7 +54,7 @@ def source_asset(source: Source, settings: Settings, parts: Partitions) -> dg.As
         access: Access = context.resources.access
         window = window_of(context)
         rows, reason = fetched(source, access, window)
-        done = ingest(table, rows, access.lake, window, expected(settings, rows), datetime.now(UTC))
+        done = ingest(table, rows, access.lake, window, expected(settings, rows), access.now())
         metadata = {"dagster/row_count": done.total, "quarantined": done.quarantined.height}
         return dg.MaterializeResult(metadata=metadata, check_results=[ingest_result(table, done, reason)])
 
@@ -70,7 +76,7 @@ def fetched(source: Source, access: Access, window: Window):
 
         rows = _archive.read(access.lake, source, window)
         return rows, None if rows.height else "nothing was imported for these days"
-    early = source.history.before(window, datetime.now(UTC)) if source.history.kind != "none" else None
+    early = source.history.before(window, access.now()) if source.history.kind != "none" else None
     if early:
         return source.table.empty(), early
     off = switched_off(source, access.settings)
@@ -119,18 +125,18 @@ def derived_asset(derivation: Derivation, parts: Partitions) -> dg.AssetsDefinit
             "lookback_hours": derivation.lookback.total_seconds() / 3600,
             "lookahead_hours": derivation.lookahead.total_seconds() / 3600,
         },
-        check_specs=[schema_spec(key)],
+        check_specs=[schema_spec(key), *([firewall_spec(key)] if key[0] == "features" else [])],
         required_resource_keys={"access"},
     )
     def derived(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         lake = context.resources.access.lake
         window = window_of(context)
         rows = derive(derivation, lake, window)
-        by_day = lake.write(table, rows, window)
-        return dg.MaterializeResult(
-            metadata={"dagster/row_count": rows.height, "columns": len(table.dtypes)},
-            check_results=[schema_result(table, rows, by_day)],
-        )
+        results = [schema_result(table, rows, lake.write(table, rows, window))]
+        if key[0] == "features":
+            results.append(firewall_result(derivation, lake, window))
+        metadata = {"dagster/row_count": rows.height, "columns": len(table.dtypes)}
+        return dg.MaterializeResult(metadata=metadata, check_results=results)
 
     return derived
 
