@@ -99,19 +99,16 @@ def known(rows: pl.LazyFrame, grid: pl.DataFrame, series: Series, by: Sequence[s
     return moves.select(list(series.columns())).collect()
 
 
-def across(
-    rows: pl.LazyFrame, hours: pl.DataFrame, series: Series, member: str, by: Sequence[str] = (), fewest: int = 1
-) -> pl.DataFrame:
+def across(rows: pl.LazyFrame, hours: pl.DataFrame, series: Series, member: str, by: Sequence[str] = ()) -> pl.DataFrame:
     """`by`, ts and the columns of a series: at each hour the mean over the members of each one's own level and moves.
 
-    So a member that comes or goes moves no change. Null where fewer than `fewest` members are known.
+    So a member that comes or goes moves no change.
     """
     keys = [*by, member]
     members = rows.select(keys).unique().collect().sort(keys)
     grid = members.join(hours.select("ts"), how="cross", maintain_order="left_right").sort([*keys, "ts"])
     found = pl.concat([grid, known(rows, grid, series, keys)], how="horizontal")
-    means = [pl.when(pl.col(column).count() >= fewest).then(pl.col(column).mean()).alias(column) for column in series.columns()]
-    return found.group_by([*by, "ts"], maintain_order=True).agg(means)
+    return found.group_by([*by, "ts"], maintain_order=True).agg(pl.col(list(series.columns())).mean())
 
 
 def known_moves(

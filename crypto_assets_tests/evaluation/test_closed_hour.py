@@ -114,7 +114,7 @@ def test_the_row_is_that_of_the_daily_run_to_the_last_bit(hour, batch):
     found = closed_hour.features_now(lake, hot, settings, families=CHOSEN).sort("symbol")
     expected = batch.filter(pl.col("ts") == at).sort("symbol")
     assert found.height == len(SYMBOLS)
-    assert found.drop("symbol", "ts", "available_at", "return_1h").null_count().sum_horizontal().item() < found.width
+    assert sum(found[c].null_count() == 0 for c in found.columns) > 200, "the columns of the tables that are streamed"
     assert_frame_equal(found, expected, check_exact=True)
 
 
