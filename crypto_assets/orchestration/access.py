@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +26,10 @@ class Access:
         from crypto_assets.sources._http import Http
 
         return Http.of(self.settings)
+
+    def now(self) -> datetime:
+        """The time of the world: the server's in world sandbox, else this machine's."""
+        return self.http.now() if self.settings.world == "sandbox" else datetime.now(UTC)
 
     @contextmanager
     def tracked(self, experiment: str, name: str, **tags: str) -> Iterator:
