@@ -330,7 +330,7 @@ def features_docs() -> None:
     typer.echo(str(write_page()))
 
 
-ledger_app = typer.Typer(help="The trial ledger: every fit that was ever evaluated, and the locked hold-out.", no_args_is_help=True)
+ledger_app = typer.Typer(help="Every fit that was ever evaluated, and the locked hold-out.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
 
 

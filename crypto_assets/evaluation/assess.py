@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from crypto_assets.evaluation.alignment import Labels
-from crypto_assets.evaluation.ledger import Study
+from crypto_assets.evaluation.ledger import Ledger, Study
+from crypto_assets.evaluation.luck import luck
 from crypto_assets.evaluation.performance import performance
 from crypto_assets.evaluation.score import score
 from crypto_assets.trading.backtest import Backtest, backtest, cost_sensitivity
@@ -67,7 +68,8 @@ def assess(
 ) -> Assessment:
     """Trade and score `forecasts` over the test windows of `study`.
 
-    `backtest` in the result has one entry a model, traded with STRATEGY; `strategies` has FEATURED traded with each strategy.
+    `backtest` in the result has one entry a model, traded with STRATEGY; `selection` says what is luck among these;
+    `strategies` has FEATURED traded with each strategy.
     """
     accounts = {}
     for model, rows in forecasts.items():
@@ -87,6 +89,9 @@ def assess(
         oracle=oracle,
         backtest={model: found for (model, name), found in measured.items() if name == STRATEGY},
         seconds=seconds,
+    )
+    result["selection"] = luck(
+        {model: account for (model, name), account in accounts.items() if name == STRATEGY}, Ledger(lake)
     )
     result["strategies"] = {name: found for (model, name), found in measured.items() if model == FEATURED}
     sensitivity = {}

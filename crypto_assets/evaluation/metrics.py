@@ -66,18 +66,53 @@ def expected_calibration_error(p: Array, y: Array, bins: int = ECE_BINS) -> floa
     return float(np.abs(gaps).sum() / len(p))
 
 
-def accuracy_of_most_confident(p: Array, hit: Array, share: float) -> float:
-    """Accuracy on the `share` of rows with the largest |p - 1/2| (at least one row).
+def precision_recall_f1(p: Array, y: Array) -> tuple[float, float, float]:
+    """Of the forecast ups, the share that came; of the ups that came, the share forecast; the harmonic mean of the two.
 
-    Rows tied at the threshold enter with their mean, so the result does not depend on the order of the rows.
+    A p of exactly 1/2 forecasts no up. NaN where nothing was forecast up, or nothing went up.
     """
-    if not len(p):
-        return float("nan")
+    said, came = p > 0.5, y > 0.5
+    right, ups, forecast = float(np.sum(said & came)), float(came.sum()), float(said.sum())
+    precision = right / forecast if forecast else float("nan")
+    return precision, right / ups if ups else float("nan"), 2 * right / (forecast + ups) if forecast and ups else float("nan")
+
+
+def means_of_most_confident(p: Array, values: Array) -> Array:
+    """Mean of `values` over the k rows with the largest |p - 1/2|, for k = 1 ... n: the risk-coverage curve.
+
+    With errors as values it is the risk at coverage k / n (Geifman and El-Yaniv 2017), and its mean is their AURC. Rows of
+    equal confidence enter with their mean, so the result does not depend on the order of the rows.
+    """
     confidence = np.abs(p - 0.5)
-    k = max(1, int(np.ceil(share * len(p))))
-    threshold = np.partition(confidence, len(p) - k)[len(p) - k]
-    above, tied = confidence > threshold, confidence == threshold
-    return float((hit[above].sum() + (k - above.sum()) * hit[tied].mean()) / k)
+    order = np.argsort(-confidence)
+    first = np.flatnonzero(np.r_[True, np.diff(confidence[order]) != 0][: len(p)])
+    size = np.diff(np.r_[first, len(p)])
+    each = np.repeat(np.add.reduceat(values[order], first) / size, size) if len(p) else np.empty(0)
+    return np.cumsum(each) / np.arange(1, len(p) + 1)
+
+
+def at_coverage(curve: Array, share: float) -> float:
+    """A risk-coverage curve at `share` of its rows, at least one."""
+    return float(curve[max(1, int(np.ceil(share * len(curve)))) - 1]) if len(curve) else float("nan")
+
+
+def interval_coverage(low: Array, high: Array, outcome: Array) -> float:
+    """Share of outcomes inside their interval, its ends included."""
+    return float(np.mean((low <= outcome) & (outcome <= high))) if len(outcome) else float("nan")
+
+
+def interval_width(low: Array, high: Array) -> float:
+    """Mean width, in the unit of the outcome."""
+    return float(np.mean(high - low)) if len(low) else float("nan")
+
+
+def interval_scores(low: Array, high: Array, outcome: Array, level: float) -> Array:
+    """Width plus 2 / (1 - level) times the distance by which the interval was missed, by row.
+
+    The proper score of a central interval: least for the true quantiles (Gneiting and Raftery 2007). `level`: 0.9 for 90 %.
+    """
+    missed = np.maximum(low - outcome, 0) + np.maximum(outcome - high, 0)
+    return high - low + 2 / (1 - level) * missed
 
 
 def ranks_within(x: Array, group: Array) -> Array:

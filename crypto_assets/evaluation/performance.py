@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from crypto_assets.evaluation.selection import probabilistic_sharpe
 from crypto_assets.evaluation.statistics import block_bootstrap
 from crypto_assets.market.errors import SchemaError
 from crypto_assets.trading.backtest import Backtest
@@ -139,8 +140,9 @@ def performance(result: Backtest) -> dict[str, Any]:
 
     Fractions unless the key has a unit; drawdown, value at risk and expected shortfall are positive for losses. `trades`
     counts fills; `win_rate_trades` is the share of closing fills with a profit after fees and slippage, `win_rate_days` the
-    share of winning days among those that moved. `versus` holds the references: Sharpe ratio, drawdown and total return of
-    each, and the information ratio against it.
+    share of winning days among those that moved. `probabilistic_sharpe` is P(the true Sharpe ratio is positive) from daily
+    returns, whose skewness and kurtosis (3 for a normal) stand beside it. `months`: net return of each. `versus` holds
+    the references: Sharpe ratio, drawdown and total return of each, and the information ratio against it.
     """
     equity = result.equity
     value = _account(equity, "equity_usd")
@@ -163,6 +165,9 @@ def performance(result: Backtest) -> dict[str, Any]:
         "annual_volatility_net": float(net.std(ddof=1) * np.sqrt(HOURS_A_YEAR)) if len(net) > 1 else float("nan"),
         "value_at_risk_95_day": value_at_risk(days),
         "expected_shortfall_95_day": expected_shortfall(days),
+        "skewness_day": _moment(days, 3),
+        "kurtosis_day": _moment(days, 4),
+        "probabilistic_sharpe": probabilistic_sharpe(days),
         "win_rate_days": _share(days[days != 0] > 0),
         "win_rate_trades": _share(closing > 0),
         "gross_exposure_mean": float(_account(equity, "gross_exposure")[1:].mean()) if len(net) else float("nan"),
@@ -176,6 +181,7 @@ def performance(result: Backtest) -> dict[str, Any]:
             "buy_and_hold": _versus(net, result.buy_and_hold),
             "equal_weight": _versus(net, result.equal_weight),
         },
+        "months": [{"month": f"{start:%Y-%m}", "return": r} for start, r in period_returns(equity, "1mo").iter_rows()],
         "counts": dict(result.counts),
     }
     return _plain(found)
@@ -204,6 +210,12 @@ def _over(change: Array, base: Array) -> Array:
     return np.divide(change, base, out=np.zeros(len(change)), where=base > 0)
 
 
+def _moment(x: Array, order: int) -> float:
+    """Standardised central moment; NaN without variation."""
+    spread = x.std() if len(x) else 0.0
+    return float(np.mean(((x - x.mean()) / spread) ** order)) if spread > 0 else float("nan")
+
+
 def _share(flags: Array) -> float:
     return float(flags.mean()) if len(flags) else float("nan")
 
@@ -212,6 +224,8 @@ def _plain(value: Any) -> Any:
     """Numpy scalars as Python's, what is not finite as None."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
     if isinstance(value, (float, np.floating)):
         return float(value) if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from crypto_assets.evaluation.score import BAR, ORACLE
+from crypto_assets.evaluation.measures import BAR, ORACLE
 
 _TITLES = {
     "1h": "1 h direction",
@@ -85,15 +85,27 @@ def volatility_table(result: Mapping[str, Any]) -> Table:
 
 
 def backtest_table(result: Mapping[str, Any]) -> Table:
-    """One row a strategy, net of costs."""
+    """One row a model, net of costs; P(Sharpe > 0) is for the account alone, deflated for the best of all trials."""
     table = _table("Backtest, net of costs")
-    for name in ("Sharpe gross", "Sharpe net", "return net", "max drawdown", "turnover/day", "trades"):
+    deflated = (result.get("selection") or {}).get("deflated_sharpe", {})
+    for name in (
+        "Sharpe gross",
+        "Sharpe net",
+        "P(Sharpe > 0)",
+        "deflated",
+        "return net",
+        "max drawdown",
+        "turnover/day",
+        "trades",
+    ):
         table.add_column(name, justify="right")
     for model, row in result["backtest"].items():
         table.add_row(
             model,
             _fixed(row.get("sharpe_gross"), 2),
             _fixed(row.get("sharpe_net"), 2),
+            _percent(row.get("probabilistic_sharpe"), 1),
+            _percent(deflated.get(model), 1),
             _percent(row.get("total_return_net"), 1),
             _percent(row.get("max_drawdown"), 1),
             _fixed(row.get("turnover_per_day"), 2),
@@ -103,17 +115,20 @@ def backtest_table(result: Mapping[str, Any]) -> Table:
 
 
 def footnote(result: Mapping[str, Any]) -> str:
-    """What the numbers rest on: trials, crash days, reads of the hold-out."""
+    """What the numbers rest on: trials, crash days, the luck of choosing, reads of the hold-out."""
     crash = result["crash_days"]
     parts = [f"{result['trials']} trials in the ledger", f"{result['seconds']:.0f} s"]
     if crash["days"]:
         parts.append(
             f"crash days: {len(crash['days'])} with |24 h return| ≥ {crash['threshold']:.3f} ({', '.join(crash['days'])})"
         )
-    if result["holdout"]:
-        parts.append(
-            f"locked hold-out {result['holdout']['from']} → {result['holdout']['to']}: read {result['holdout']['reads']}×"
-        )
+    chosen = result.get("selection") or {}
+    if chosen.get("pbo") is not None:
+        parts.append(f"probability of backtest overfitting {chosen['pbo']:.0%} ({chosen['accounts']} accounts)")
+    locked = result["holdout_declared"]
+    if locked:
+        here = "this run among them" if result["holdout"] else "not by this run"
+        parts.append(f"locked hold-out {locked['from']} → {locked['to']}: read {locked['reads']}×, {here}")
     return "; ".join(parts)
 
 

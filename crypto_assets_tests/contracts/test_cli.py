@@ -18,6 +18,7 @@ import pytest
 import typer
 
 from crypto_assets.cli import app, main
+from crypto_assets.evaluation.ledger import Ledger
 from crypto_assets.lake import Lake, world
 from crypto_assets.market.time import DAY
 from crypto_assets.orchestration.access import stamp
@@ -32,6 +33,9 @@ CONTRACT = {
     "evaluate": ("--from", "--to", "--train-from", "--preset", "--features", "--lake", "--json"),
     "features list": ("--json",),
     "features docs": (),
+    "ledger list": ("--lake", "--json"),
+    "ledger show": ("TRIAL", "--lake", "--json"),
+    "ledger holdout": ("--from", "--to", "--lake", "--json"),
     "query": ("SQL",),
     "quarantine": (),
     "ui": ("--port", "--lake"),
@@ -320,3 +324,25 @@ def test_a_check_that_blocks_is_reported_with_its_reason_and_no_stack(ended, tmp
     assert result.status == 2
     assert re.search(r"raw/binance_perp_candles.*33.3% of the bars are missing, at most \d+% may be", result.message)
     assert 'File "' not in result.error
+
+
+def test_the_ledger_lists_trials_shows_one_and_locks_the_holdout_once(ended, tmp_path):
+    lake = tmp_path / "lake"
+    assert "no lake at" in ended("ledger", "list", "--lake", str(lake)).message
+    lake.mkdir()
+    trial = {"model": "a", "config": {"width": 1}, "features": ["x"], "symbols": ["BTC"]}
+    fold = {"test": ["2024-05-01T00:00:00+00:00", "2024-06-01T00:00:00+00:00"]}
+    name = Ledger(lake).record(trial | {"folds": [fold]}, {"backtest": {"sharpe_net": 1.25}})
+    out = tmp_path / "ledger.json"
+    listed = ended("ledger", "list", "--lake", str(lake), "--json", str(out))
+    assert all(part in listed.out for part in (name[:8], "2024-05-01", "2024-05-31", "1.25", "1 trials"))
+    assert json.loads(out.read_text())["trials"][0]["sharpe_net"] == 1.25
+    shown = ended("ledger", "show", name[:6], "--lake", str(lake), "--json", str(out))
+    assert (shown.status, json.loads(out.read_text())["config"]) == (0, {"width": 1})
+    assert "0 trials in" in ended("ledger", "show", "zz", "--lake", str(lake)).message
+    assert "no hold-out declared" in ended("ledger", "holdout", "--lake", str(lake)).out
+    assert "go together" in ended("ledger", "holdout", "--from", "2024-07-01", "--lake", str(lake)).message
+    declared = ended("ledger", "holdout", "--from", "2024-07-01", "--to", "2024-07-31", "--lake", str(lake))
+    assert "locked hold-out 2024-07-01 -> 2024-07-31, read 0 times" in declared.out
+    other = ended("ledger", "holdout", "--from", "2024-08-01", "--to", "2024-08-31", "--lake", str(lake))
+    assert (other.status, "cannot be changed" in other.message) == (2, True)

@@ -97,11 +97,15 @@ def test_ece_without_ties_is_the_textbook_sum_over_equal_bins():
     assert metrics.expected_calibration_error(p, y) == pytest.approx(expected)
 
 
+def share_of(p, values, share):
+    return metrics.at_coverage(metrics.means_of_most_confident(p, values), share)
+
+
 def test_most_confident_share_is_the_mean_of_the_sorted_head():
     p = 0.5 + RNG.choice([-1, 1], 1000) * (1 + RNG.permutation(1000)) / 2001
     hit = RNG.integers(0, 2, 1000).astype(float)
     head = np.argsort(-np.abs(p - 0.5))[:50]
-    assert metrics.accuracy_of_most_confident(p, hit, 0.05) == pytest.approx(hit[head].mean())
+    assert share_of(p, hit, 0.05) == pytest.approx(hit[head].mean())
 
 
 @settings(max_examples=30, deadline=None)
@@ -110,9 +114,7 @@ def test_most_confident_share_does_not_depend_on_the_order_of_tied_rows(order):
     p, hit = np.repeat([0.5, 0.6, 0.7, 0.4], 10), np.tile([1.0, 0.0, 0.0, 1.0, 1.0], 8)
     order = np.array(order)
     for share in (0.1, 0.3, 0.6):
-        assert metrics.accuracy_of_most_confident(p[order], hit[order], share) == pytest.approx(
-            metrics.accuracy_of_most_confident(p, hit, share)
-        )
+        assert share_of(p[order], hit[order], share) == pytest.approx(share_of(p, hit, share))
 
 
 def test_qlike_is_least_at_the_mean_and_zero_when_exact():
@@ -163,10 +165,55 @@ def test_kappa_is_what_labels_drawn_from_the_optimum_tend_to():
         metrics.auc(np.empty(0), np.empty(0)),
         metrics.brier(np.empty(0), np.empty(0)),
         metrics.expected_calibration_error(np.empty(0), np.empty(0)),
-        metrics.accuracy_of_most_confident(np.empty(0), np.empty(0), 0.1),
+        metrics.at_coverage(np.empty(0), 0.1),
         metrics.captured_share(np.empty(0), np.empty(0)),
         *metrics.r2_log(np.ones(5), np.ones(5)),
     ],
 )
 def test_what_is_not_defined_is_nan(value):
     assert np.isnan(value)
+
+
+def test_precision_recall_and_f1_are_those_of_scikit_learn():
+    p = np.where(RNG.random(3000) < 0.05, 0.5, RNG.random(3000))
+    y = (RNG.random(3000) < p).astype(float)
+    ours = metrics.precision_recall_f1(p, y)
+    assert np.allclose(ours, sk.precision_recall_fscore_support(y, p > 0.5, average="binary")[:3])
+    assert np.isnan(metrics.precision_recall_f1(np.full(4, 0.4), np.ones(4))[0])
+    assert np.isnan(metrics.precision_recall_f1(np.full(4, 0.6), np.zeros(4))[1])
+
+
+def test_the_risk_coverage_curve_is_the_mean_of_each_head():
+    p, error = RNG.random(300), RNG.integers(0, 2, 300).astype(float)
+    head = np.argsort(-np.abs(p - 0.5))
+    curve = metrics.means_of_most_confident(p, error)
+    assert np.allclose(curve, [error[head[: k + 1]].mean() for k in range(300)])
+    assert curve[-1] == pytest.approx(error.mean())
+
+
+def test_calibrated_confidence_lowers_the_risk_as_its_law_says():
+    """p uniform and right as often as it says: the risk at coverage c is 1/2 - (1 - c/2)/2 = c/4, the area 1/8."""
+    n = 200_000
+    p = np.random.default_rng(0).random(n)
+    error = 1 - metrics.hits(p, (np.random.default_rng(1).random(n) < p).astype(float))
+    curve = metrics.means_of_most_confident(p, error)
+    assert np.allclose(curve[n // 10 :: n // 10], (np.arange(n // 10, n, n // 10) + 1) / n / 4, atol=5e-3)
+    assert curve.mean() == pytest.approx(1 / 8, abs=2e-3)
+
+
+def test_intervals_of_a_normal_cover_what_they_say_and_no_others_score_better():
+    from scipy.stats import norm
+
+    x = np.random.default_rng(0).normal(size=100_000)
+
+    def of(reach):
+        low, high = np.full(len(x), -reach), np.full(len(x), reach)
+        return low, high
+
+    right = norm.ppf(0.95)
+    assert metrics.interval_coverage(*of(right), x) == pytest.approx(0.9, abs=3e-3)
+    assert metrics.interval_width(*of(right)) == pytest.approx(2 * right)
+    scores = [metrics.interval_scores(*of(reach), x, 0.9).mean() for reach in (0.8 * right, right, 1.2 * right)]
+    assert scores[1] == min(scores)
+    expected = 2 * right + 20 * 2 * (norm.pdf(right) - 0.05 * right)
+    assert scores[1] == pytest.approx(expected, rel=0.01)

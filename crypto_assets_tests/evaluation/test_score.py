@@ -57,6 +57,9 @@ def test_the_json_has_the_keys_of_the_contract(result):
         assert set(models["lightgbm"]["vs_lightgbm"]) == {"log_loss_diff", "ci95", "p"}
     for row in result["volatility"].values():
         assert set(row) >= {"n", "qlike", "r2_log", "dm_vs_har_p"}
+    for model in ("base_rate", "lightgbm", "optimum"):
+        row = result["direction"]["1h"][model]
+        assert {"precision", "recall", "f1", "aurc", "accuracy_top50", "log_loss_top20", "mcs_p"} <= set(row)
     assert set(result["crash_days"]) >= {"threshold", "days", "direction", "volatility"}
 
 
@@ -249,3 +252,25 @@ def test_tables_that_cannot_be_scored_are_refused(case, tmp_path):
 def test_nothing_is_scored_around_the_ledger(tmp_path):
     with pytest.raises(SettingsError, match="no configuration"):
         score(forecasts(), PANEL, study=market.study(["lightgbm"]), lake=tmp_path)
+
+
+def test_parts_add_up_to_the_whole(result):
+    for target, models in result["breakdown"].items():
+        measure = "qlike" if target == "volatility" else "log_loss"
+        whole = result["volatility"] if target == "volatility" else result["direction"][target]
+        for model, kinds in models.items():
+            for kind in ("coin", "month"):
+                rows = kinds[kind].values()
+                assert sum(r["n"] for r in rows) == whole[model]["n"]
+                mean = sum(r["n"] * r[measure] for r in rows) / whole[model]["n"]
+                assert mean == pytest.approx(whole[model][measure])
+    assert list(result["breakdown"]["1h"]["lightgbm"]["coin"]) == list(market.SYMBOLS)
+    assert list(result["breakdown"]["1h"]["lightgbm"]["month"]) == ["2024-03", "2024-04", "2024-05"]
+    assert set(result["breakdown"]["1h"]["lightgbm"]["regime"]) <= {"calm", "normal", "turbulent"}
+
+
+def test_the_optimum_stays_in_the_confidence_set_and_the_coin_toss_does_not(result):
+    rows = result["direction"]["1h"]
+    assert rows["optimum"]["mcs_p"] == 1
+    assert rows["base_rate"]["mcs_p"] < 0.05
+    assert "mcs_p" not in rows["oracle"]
