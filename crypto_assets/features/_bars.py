@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
-
 import polars as pl
 
-FULL = 0.8
-"""Share of a rolling window that must be known."""
-TINY = 1e-10
-"""Floor under a variance: an hourly move of a thousandth of a per cent."""
+from crypto_assets.features import _one_coin as one_coin
+from crypto_assets.features._one_coin import TINY as TINY
+
 HOUR = pl.duration(hours=1)
 PRICES = ("open", "high", "low", "close", "volume")
 
 
 def bars(candles: pl.LazyFrame, *extra: str) -> pl.LazyFrame:
     """`symbol, ts` (the close), open, high, low, close, volume and `extra`; sorted by symbol and ts."""
-    columns = [pl.col(c) for c in (*PRICES, *extra)]
-    return candles.select("symbol", pl.col("ts") + HOUR, *columns).sort("symbol", "ts")
+    return closed(candles, *extra).sort("symbol", "ts")
+
+
+def closed(candles: pl.LazyFrame, *extra: str) -> pl.LazyFrame:
+    """The same in the order of the candles."""
+    return candles.select("symbol", pl.col("ts") + HOUR, *PRICES, *extra)
 
 
 def hourly(frame: pl.LazyFrame) -> pl.LazyFrame:
@@ -43,13 +44,12 @@ def clock(candles: pl.LazyFrame) -> pl.LazyFrame:
 
 def log_return(hours: int = 1) -> pl.Expr:
     """ln(close / close `hours` before), on a complete hourly grid; null where either bar is missing."""
-    return (pl.col("close") / pl.col("close").shift(hours).over("symbol")).log()
+    return one_coin.log_return(hours).over("symbol")
 
 
 def rolling(expr: pl.Expr, hours: int, kind: str = "mean") -> pl.Expr:
     """Rolling mean, std, sum, min or max over `hours` rows of a complete hourly grid, a coin at a time, 80 % known."""
-    function = getattr(expr, f"rolling_{kind}")
-    return function(hours, min_samples=max(2, math.ceil(FULL * hours))).over("symbol")
+    return one_coin.rolling(expr, hours, kind).over("symbol")
 
 
 def change(expr: pl.Expr, days: int) -> pl.Expr:
@@ -76,7 +76,7 @@ def regression(x: str, y: str, hours: int) -> tuple[pl.Expr, pl.Expr]:
 
 def variance_before(r: pl.Expr) -> pl.Expr:
     """Exponentially weighted variance of hourly returns up to the bar before (RiskMetrics 1996, lambda 0.94)."""
-    return (r.pow(2).ewm_mean(alpha=0.06, min_samples=24).shift(1).over("symbol")) + TINY
+    return one_coin.variance_before(r).over("symbol")
 
 
 def finite(frame: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:

@@ -56,34 +56,68 @@ def volume_profile(high, low, close, volume, window, bins):
 
     Returns the middle of the fullest bin, the share of volume in bins above the close (the close's own bin in part), and the
     entropy of the bins as a share of its maximum; NaN before a whole window, where the price did not move or nothing traded.
+
+    While the range of prices stays the bins do: the bar that comes is added to its own, and those of the bar that goes are
+    summed anew. Each sum is then of the window's bars in their order, and the same bits wherever the bars began.
     """
     n = len(close)
     control, above, entropy = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
     held, shares = np.zeros(bins), 1 / np.arange(1.0, bins + 1)
+    parts, begin, stop = np.empty((bins, n)), np.zeros(bins, np.int64), np.zeros(bins, np.int64)
+    bottom = top = np.nan
     for end in range(window, n + 1):
         first = end - window
-        bottom, top = np.min(low[first:end]), np.max(high[first:end])
+        was_bottom, was_top = bottom, top
+        bottom, top = _extremes(low, high, first, end, bottom, top)
         if not top > bottom:
             continue
         size = (top - bottom) / bins
-        bins_per_usd = 1 / size
-        held[:] = 0
-        for i in range(first, end):
-            a = min(int((low[i] - bottom) * bins_per_usd), bins - 1)
-            b = min(int((high[i] - bottom) * bins_per_usd), bins - 1)
+        start = end - 1
+        if bottom == was_bottom and top == was_top:
+            a, b = _bins_of(low[first - 1], high[first - 1], bottom, 1 / size, bins)
+            for k in range(a, b + 1):
+                begin[k] += 1
+                held[k] = 0.0
+                for j in range(begin[k], stop[k]):
+                    held[k] += parts[k, j]
+        else:
+            start = first
+            held[:], begin[:], stop[:] = 0.0, 0, 0
+        for i in range(start, end):
+            a, b = _bins_of(low[i], high[i], bottom, 1 / size, bins)
             each = volume[i] * shares[b - a]
             for k in range(a, b + 1):
                 held[k] += each
-        total = held.sum()
-        if not total > 0:
-            continue
-        place = (close[end - 1] - bottom) / size
-        own = min(int(place), bins - 1)
-        control[end - 1] = bottom + (np.argmax(held) + 0.5) * size
-        above[end - 1] = (held[own + 1 :].sum() + held[own] * min(1.0, own + 1 - place)) / total
-        spread = 0.0
-        for k in range(bins):
-            if held[k] > 0:
-                spread -= held[k] / total * math.log(held[k] / total)
-        entropy[end - 1] = spread / math.log(bins)
+                parts[k, stop[k]] = each
+                stop[k] += 1
+        control[end - 1], above[end - 1], entropy[end - 1] = _shape(held, (close[end - 1] - bottom) / size, bottom, size)
     return control, above, entropy
+
+
+@njit(cache=True)
+def _extremes(low, high, first, end, bottom, top):
+    """Lowest low and highest high of `first:end`; `bottom` and `top` are those of the window one bar before, NaN if none."""
+    if first == 0 or low[first - 1] <= bottom or high[first - 1] >= top:
+        return np.min(low[first:end]), np.max(high[first:end])
+    return min(bottom, low[end - 1]), max(top, high[end - 1])
+
+
+@njit(cache=True)
+def _bins_of(low, high, bottom, bins_per_usd, bins):
+    """First and last bin of a bar."""
+    return min(int((low - bottom) * bins_per_usd), bins - 1), min(int((high - bottom) * bins_per_usd), bins - 1)
+
+
+@njit(cache=True)
+def _shape(held, place, bottom, size):
+    """Middle of the fullest bin, share above `place` (in bins), entropy; NaN where nothing traded."""
+    bins, total = len(held), held.sum()
+    if not total > 0:
+        return np.nan, np.nan, np.nan
+    own = min(int(place), bins - 1)
+    above = (held[own + 1 :].sum() + held[own] * min(1.0, own + 1 - place)) / total
+    spread = 0.0
+    for k in range(bins):
+        if held[k] > 0:
+            spread -= held[k] / total * math.log(held[k] / total)
+    return bottom + (np.argmax(held) + 0.5) * size, above, spread / math.log(bins)

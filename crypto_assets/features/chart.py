@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from functools import cache
 
 import numpy as np
 import polars as pl
 
-from crypto_assets.features._bars import TINY, bars, finite, hourly, log_return, rolling
+from crypto_assets.features._bars import closed
 from crypto_assets.features._family import Column, FeatureFamily
+from crypto_assets.features._one_coin import TINY, at_bars, beside, by_coin, complete, log_return, rolling
 
 PROFILE_BARS = 168
 PROFILE_BINS = 24
@@ -59,32 +61,36 @@ COLUMNS: dict[str, Column] = {
 
 def compute(candles: pl.LazyFrame) -> pl.LazyFrame:
     """The columns at each bar's close; one row a coin and bar."""
-    rows = bars(candles)
-    charted = rows.with_columns(_atr()).select("symbol", "ts", *_lines(), *_volume_exprs())
-    paths = rows.map_batches(_paths, schema=_PATHS, **_WHOLE)
-    gridded = hourly(rows).with_columns(_r=log_return()).select("symbol", "ts", seasonal_variance=_seasonal(), _sd=_spread())
-    joined = charted.join(paths, on=["symbol", "ts"], how="left").join(gridded, on=["symbol", "ts"], how="left")
-    scaled = joined.with_columns(pl.col("fractional_difference") / pl.col("_sd"))
-    return finite(scaled.select("symbol", "ts", *COLUMNS), list(COLUMNS))
+    return by_coin(closed(candles), _of_coin, COLUMNS)
 
 
-def _atr() -> pl.Expr:
+def _of_coin(rows: pl.DataFrame) -> pl.DataFrame:
+    charted = rows.with_columns(_lines()).select(*_places(), *_flows())
+    r = complete(rows).with_columns(_r=log_return()).with_columns(_r2=pl.col("_r").pow(2))
+    gridded = r.select("is_bar", seasonal_variance=_seasonal(), _sd=_spread())
+    return beside(charted, _paths(rows), at_bars(gridded)).with_columns(pl.col("fractional_difference") / pl.col("_sd"))
+
+
+@cache
+def _lines() -> list[pl.Expr]:
+    """Lines that several columns are made of."""
     import polars_talib as ta
 
-    atr = ta.atr(pl.col("high"), pl.col("low"), pl.col("close"), timeperiod=14).over("symbol")
-    return pl.when(atr > 0).then(atr).alias("_atr")
+    high, low = pl.col("high"), pl.col("low")
+    atr = ta.atr(high, low, pl.col("close"), timeperiod=14)
+    middles = [((high.rolling_max(n) + low.rolling_min(n)) / 2).alias(f"_middle_{n}") for n in (9, 26, 52)]
+    volume = pl.col("volume")
+    totals = [volume.rolling_sum(n).alias(f"_volume_{n}") for n in (24, 168)]
+    return [pl.when(atr > 0).then(atr).alias("_atr"), *middles, *totals, volume.rolling_mean(24).alias("_mean_volume")]
 
 
-def _lines() -> list[pl.Expr]:
+@cache
+def _places() -> list[pl.Expr]:
     import polars_talib as ta
 
     close, high, low, atr = pl.col("close"), pl.col("high"), pl.col("low"), pl.col("_atr")
-
-    def middle(bars: int) -> pl.Expr:
-        return (high.rolling_max(bars) + low.rolling_min(bars)) / 2
-
-    conversion, base = middle(9), middle(26)
-    span_a, span_b = ((conversion + base) / 2).shift(26), middle(52).shift(26)
+    conversion, base = pl.col("_middle_9"), pl.col("_middle_26")
+    span_a, span_b = ((conversion + base) / 2).shift(26), pl.col("_middle_52").shift(26)
     ema = ta.ema(close, timeperiod=20)
     width = 2 * ta.atr(high, low, close, timeperiod=10)
     out = {
@@ -98,21 +104,21 @@ def _lines() -> list[pl.Expr]:
         "momentum_10": (close - close.shift(10)) / atr,
         "roc_24": (close / close.shift(24) - 1) / (atr / close * math.sqrt(24)),
     }
-    return [e.over("symbol").alias(name) for name, e in out.items()]
+    return [e.alias(name) for name, e in out.items()]
 
 
-def _volume_exprs() -> list[pl.Expr]:
+@cache
+def _flows() -> list[pl.Expr]:
     import polars_talib as ta
 
     close, high, low, volume, atr = (pl.col(c) for c in ("close", "high", "low", "volume", "_atr"))
     typical = (high + low + close) / 3
     spread = pl.when(high > low).then(high - low)
     place = ((2 * close - high - low) / spread).fill_null(0.0) * volume
-    traded = volume.rolling_sum(24)
-    mean = volume.rolling_mean(24)
+    traded, mean = pl.col("_volume_24"), pl.col("_mean_volume")
 
     def vwap(bars: int) -> pl.Expr:
-        total = volume.rolling_sum(bars)
+        total = pl.col(f"_volume_{bars}")
         return (typical * volume).rolling_sum(bars) / pl.when(total > 0).then(total)
 
     out = {
@@ -121,20 +127,22 @@ def _volume_exprs() -> list[pl.Expr]:
         "accumulation_24": place.rolling_sum(24) / pl.when(traded > 0).then(traded),
         "chaikin_oscillator": ta.adosc(high, low, close, volume, fastperiod=3, slowperiod=10) / pl.when(mean > 0).then(mean),
     }
-    return [e.over("symbol").alias(name) for name, e in out.items()]
+    return [e.alias(name) for name, e in out.items()]
 
 
+@cache
 def _spread() -> pl.Expr:
     sd = rolling(pl.col("_r"), 168, "std")
     return pl.when(sd > 1e-9).then(sd)
 
 
+@cache
 def _seasonal() -> pl.Expr:
     """The bar that opens at `ts` closes in an hour; that hour of the days before closed 23 h, 47 h, ... ago."""
-    r2 = pl.col("_r").pow(2)
-    days = [r2.shift(24 * d - 1).over("symbol") for d in range(1, SEASON_DAYS + 1)]
+    r2 = pl.col("_r2")
+    days = [r2.shift(24 * d - 1) for d in range(1, SEASON_DAYS + 1)]
     same_hour = pl.mean_horizontal(days)
-    every = r2.rolling_mean(24 * SEASON_DAYS, min_samples=24 * SEASON_DAYS * 8 // 10).over("symbol")
+    every = r2.rolling_mean(24 * SEASON_DAYS, min_samples=24 * SEASON_DAYS * 8 // 10)
     return ((same_hour + TINY) / (every + TINY)).log()
 
 
@@ -154,32 +162,24 @@ def _fractional(close: np.ndarray) -> np.ndarray:
     return out
 
 
-_WHOLE = {"predicate_pushdown": False, "projection_pushdown": False, "slice_pushdown": False}
-_PATH_COLUMNS = (
-    "supertrend",
-    "supertrend_side",
-    "profile_control",
-    "profile_above",
-    "profile_entropy",
-    "fractional_difference",
-)
-_PATHS = pl.Schema({"symbol": pl.String(), "ts": pl.Datetime("us", "UTC"), **dict.fromkeys(_PATH_COLUMNS, pl.Float64())})
-
-
 def _paths(rows: pl.DataFrame) -> pl.DataFrame:
-    """Columns that need a loop over bars, a coin at a time."""
+    """Columns that need a loop over bars."""
     from crypto_assets.features import _chart_kernels as kernels
 
-    frames = [pl.DataFrame(schema=_PATHS)]
-    for coin in rows.partition_by("symbol", maintain_order=True):
-        high, low, close, volume = (coin[c].to_numpy() for c in ("high", "low", "close", "volume"))
-        atr = kernels.average_true_range(high, low, close, 14)
-        line, side = kernels.supertrend(high, low, close, kernels.average_true_range(high, low, close, 10), 3.0)
-        control, above, entropy = kernels.volume_profile(high, low, close, volume, PROFILE_BARS, PROFILE_BINS)
-        values = ((close - line) / atr, side, (close - control) / atr, above, entropy, _fractional(close))
-        columns = dict(zip(_PATH_COLUMNS, values, strict=True))
-        frames.append(coin.select("symbol", "ts").with_columns(**columns))
-    return pl.concat(frames)
+    high, low, close, volume = (rows[c].to_numpy() for c in ("high", "low", "close", "volume"))
+    atr = kernels.average_true_range(high, low, close, 14)
+    line, side = kernels.supertrend(high, low, close, kernels.average_true_range(high, low, close, 10), 3.0)
+    control, above, entropy = kernels.volume_profile(high, low, close, volume, PROFILE_BARS, PROFILE_BINS)
+    return pl.DataFrame(
+        {
+            "supertrend": (close - line) / atr,
+            "supertrend_side": side,
+            "profile_control": (close - control) / atr,
+            "profile_above": above,
+            "profile_entropy": entropy,
+            "fractional_difference": _fractional(close),
+        }
+    )
 
 
 FAMILY = FeatureFamily("chart", {"candles": "curated/candles"}, LOOKBACK, COLUMNS, compute)

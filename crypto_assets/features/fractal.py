@@ -11,14 +11,13 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
-from crypto_assets.features._bars import bars, finite, hourly, log_return
+from crypto_assets.features._bars import closed
 from crypto_assets.features._family import Column, FeatureFamily
+from crypto_assets.features._one_coin import at_bars, by_coin, complete, log_return
 
 WINDOW = 168
 SPAN_HOURS = 210
 """Longest stretch of hours the window's returns may come from: four fifths of the bars are there."""
-WHOLE = {"predicate_pushdown": False, "projection_pushdown": False, "slice_pushdown": False}
-"""Nothing may be filtered or cut before the windows are measured."""
 MEANINGS = {
     "hurst": ("Hurst exponent by rescaled range, unbiased for a window of 168 (Anis-Lloyd, then its pull to 0.5)", "exponent"),
     "dfa": ("scaling exponent of detrended fluctuations", "exponent"),
@@ -41,23 +40,13 @@ COLUMNS = {name: Column(meaning, unit, timedelta(hours=SPAN_HOURS + 1)) for name
 
 def compute(candles: pl.LazyFrame) -> pl.LazyFrame:
     """One row a bar: symbol, ts and `COLUMNS`, null until a whole window is known."""
-    returns = hourly(bars(candles)).select("symbol", "ts", "is_bar", r=log_return())
-    schema = pl.Schema({"symbol": pl.String(), "ts": pl.Datetime("us", "UTC"), **dict.fromkeys(COLUMNS, pl.Float64())})
-    measured = returns.map_batches(_measured, schema=schema, **WHOLE)
-    return finite(measured, list(COLUMNS))
+    return by_coin(closed(candles), _of_coin, COLUMNS)
 
 
-def _measured(returns: pl.DataFrame) -> pl.DataFrame:
-    frames = [_of_coin(coin) for coin in returns.partition_by("symbol", maintain_order=True)]
-    if not frames:
-        return pl.DataFrame(schema={"symbol": pl.String, "ts": pl.Datetime("us", "UTC"), **dict.fromkeys(COLUMNS, pl.Float64)})
-    return pl.concat(frames)
-
-
-def _of_coin(returns: pl.DataFrame) -> pl.DataFrame:
-    """The rows of one coin; its returns come on the complete hourly grid, null where unknown."""
+def _of_coin(rows: pl.DataFrame) -> pl.DataFrame:
     from crypto_assets.features import _chaos
 
+    returns = complete(rows).select("is_bar", r=log_return())
     r = returns["r"].to_numpy()
     known = np.flatnonzero(np.isfinite(r))
     ends = np.arange(WINDOW, len(known) + 1)
@@ -69,7 +58,7 @@ def _of_coin(returns: pl.DataFrame) -> pl.DataFrame:
         values[rows, :-1] = _chaos.rolling(x, ends, WINDOW)
         values[rows, -1] = _chaos.spectral_entropy(x, ends, WINDOW)
     columns = {name: values[:, k] for k, name in enumerate(COLUMNS)}
-    return returns.select("symbol", "ts", "is_bar").with_columns(**columns).filter("is_bar").drop("is_bar")
+    return at_bars(returns.with_columns(**columns))
 
 
 FAMILY = FeatureFamily(

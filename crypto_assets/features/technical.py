@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from functools import cache
 
 import polars as pl
 
-from crypto_assets.features._bars import TINY, bars, finite, hourly, log_return, rolling, variance_before, z_score
+from crypto_assets.features._bars import closed
 from crypto_assets.features._family import Column, FeatureFamily
+from crypto_assets.features._one_coin import TINY, at_bars, beside, by_coin, complete, log_return, rolling, variance_before
 
 LAGS = range(24)
 SPANS = (2, 3, 4, 6, 8, 12, 24, 48, 72, 168)
 """Hours of the cumulative returns."""
 SCALE_HOURS = 168
+CHANNELS = (24, 168)
+"""Hours of the Donchian channels."""
 MAX_LOOKBACK = timedelta(days=31)
 
 
@@ -27,8 +31,9 @@ def _hours(hours: float) -> timedelta:
     return timedelta(hours=hours)
 
 
+@cache
 def _base() -> list[pl.Expr]:
-    """What everything below is made of: returns, ranges, values, all on the complete grid."""
+    """What everything below is made of: returns, ranges, values, all on the complete grid of one coin."""
     high_low = (pl.col("high") / pl.col("low")).log()
     return [
         log_return().alias("_r"),
@@ -36,6 +41,23 @@ def _base() -> list[pl.Expr]:
         pl.when(pl.col("volume") > 0).then(pl.col("volume")).log().alias("_log_volume"),
         (pl.col("close") * pl.col("volume")).alias("_value"),
         (2 * pl.col("taker_buy_volume") - pl.col("volume")).alias("_net_taker"),
+        *[rolling(pl.col("high"), h, "max").alias(f"_top_{h}") for h in CHANNELS],
+        *[rolling(pl.col("low"), h, "min").alias(f"_bottom_{h}") for h in CHANNELS],
+    ]
+
+
+@cache
+def _scales() -> list[pl.Expr]:
+    """What several columns are measured by."""
+    r, value, traded = pl.col("_r"), pl.col("_value"), rolling(pl.col("volume"), 24)
+    return [
+        r.pow(2).alias("_r2"),
+        (rolling(r.pow(2), SCALE_HOURS) + TINY).sqrt().alias("_sd"),
+        (r / variance_before(r).sqrt()).alias("_surprise"),
+        rolling(r.pow(2), 24).alias("_rv_24"),
+        pl.when(traded > 0).then(traded).alias("_traded_24"),
+        ((r.abs() / pl.when(value > 0).then(value)) * 1e9).alias("_illiquidity"),
+        *[rolling(pl.col("_log_volume"), h, "std").alias(f"_volume_sd_{h}") for h in (24, 168)],
     ]
 
 
@@ -45,11 +67,11 @@ def _returns() -> dict[str, tuple[Column, pl.Expr]]:
         meaning = f"log return of the bar that closed {k} h ago, in units of its trailing standard deviation ({SCALE_HOURS} h)"
         out[f"return_lag_{k}h"] = (
             Column(meaning, "sd", _hours(SCALE_HOURS + 1)),
-            pl.col("_r").shift(k).over("symbol") / pl.col("_sd"),
+            pl.col("_r").shift(k) / pl.col("_sd"),
         )
     for k in range(3):
         meaning = f"log return of the bar that closed {k} h ago over the volatility expected of it (RiskMetrics)"
-        out[f"surprise_lag_{k}h"] = (Column(meaning, "sd", _hours(300 + k)), pl.col("_surprise").shift(k).over("symbol"))
+        out[f"surprise_lag_{k}h"] = (Column(meaning, "sd", _hours(300 + k)), pl.col("_surprise").shift(k))
     for h in SPANS:
         column = Column(f"log return over {h} h, in units of its standard deviation", "sd", _hours(SCALE_HOURS + h))
         out[f"return_{h}h"] = (column, log_return(h) / (pl.col("_sd") * math.sqrt(h)))
@@ -58,9 +80,9 @@ def _returns() -> dict[str, tuple[Column, pl.Expr]]:
 
 def _volatility() -> dict[str, tuple[Column, pl.Expr]]:
     out = {}
-    r2, parkinson = pl.col("_r").pow(2), pl.col("_parkinson")
+    r2, parkinson = pl.col("_r2"), pl.col("_parkinson")
     for h in (1, 24, 168, 672):
-        mean = r2 if h == 1 else rolling(r2, h)
+        mean = {1: r2, 24: pl.col("_rv_24")}.get(h, rolling(r2, h))
         column = Column(f"log of the mean squared hourly return over {h} h", "log variance", _hours(h + 1))
         out[f"log_rv_{h}h"] = (column, (mean + TINY).log())
     for h in (1, 24, 168):
@@ -68,11 +90,11 @@ def _volatility() -> dict[str, tuple[Column, pl.Expr]]:
         column = Column(f"log of Parkinson's (1980) range variance over {h} h", "log variance", _hours(h))
         out[f"log_range_var_{h}h"] = (column, (mean + TINY).log())
     expected = Column("log of the hourly variance expected of the bar that opens (RiskMetrics)", "log variance", _hours(300))
-    out["log_ewma_var"] = (expected, (r2.ewm_mean(alpha=0.06, min_samples=24).over("symbol") + TINY).log())
+    out["log_ewma_var"] = (expected, (r2.ewm_mean(alpha=0.06, min_samples=24) + TINY).log())
     down = pl.when(pl.col("_r") < 0).then(r2).otherwise(r2 * 0)
     out["downside_share_24h"] = (
         Column("share of the realised variance of 24 h that came from falls", "fraction", _hours(25)),
-        rolling(down, 24) / (rolling(r2, 24) + TINY),
+        rolling(down, 24) / (pl.col("_rv_24") + TINY),
     )
     out["efficiency_24h"] = (
         Column("net move over 24 h as a share of the path walked (Kaufman)", "fraction, signed", _hours(25)),
@@ -83,20 +105,24 @@ def _volatility() -> dict[str, tuple[Column, pl.Expr]]:
 
 def _volume() -> dict[str, tuple[Column, pl.Expr]]:
     volume, r, net = pl.col("volume"), pl.col("_r"), pl.col("_net_taker")
-    shock = z_score(pl.col("_log_volume"), 168)
     signed = pl.when(r > 0).then(volume).when(r < 0).then(-volume).when(r == 0).then(0.0)
-    illiquidity = (r.abs() / pl.when(pl.col("_value") > 0).then(pl.col("_value"))) * 1e9
-    traded = pl.when(volume > 0).then(volume)
+    illiquidity = pl.col("_illiquidity")
+    traded, traded_24 = pl.when(volume > 0).then(volume), pl.col("_traded_24")
+
+    def z_score(hours: int) -> pl.Expr:
+        spread = pl.col(f"_volume_sd_{hours}")
+        return (pl.col("_log_volume") - rolling(pl.col("_log_volume"), hours)) / pl.when(spread > 1e-9).then(spread)
+
     return {
-        "volume_z_24h": (Column("log volume against its last 24 h", "sd", _hours(24)), z_score(pl.col("_log_volume"), 24)),
-        "volume_z_168h": (Column("log volume against its last 168 h", "sd", _hours(168)), shock),
+        "volume_z_24h": (Column("log volume against its last 24 h", "sd", _hours(24)), z_score(24)),
+        "volume_z_168h": (Column("log volume against its last 168 h", "sd", _hours(168)), z_score(168)),
         "volume_shock_return": (
             Column("volume_z_168h times return_lag_0h: a move on heavy volume", "sd²", _hours(169)),
-            shock * r / pl.col("_sd"),
+            z_score(168) * r / pl.col("_sd"),
         ),
         "obv_24h": (
             Column("change of on-balance volume over 24 h as a share of the volume", "fraction, signed", _hours(25)),
-            rolling(signed, 24) / pl.when(rolling(volume, 24) > 0).then(rolling(volume, 24)),
+            rolling(signed, 24) / traded_24,
         ),
         "taker_imbalance_1h": (
             Column("taker buys less taker sells, share of volume", "fraction, signed", _hours(1)),
@@ -104,7 +130,7 @@ def _volume() -> dict[str, tuple[Column, pl.Expr]]:
         ),
         "taker_imbalance_24h": (
             Column("taker buys less taker sells over 24 h, share of volume", "fraction, signed", _hours(24)),
-            rolling(net, 24) / pl.when(rolling(volume, 24) > 0).then(rolling(volume, 24)),
+            rolling(net, 24) / traded_24,
         ),
         "illiquidity_change": (
             Column("log of Amihud's (2002) illiquidity over 24 h against 168 h", "log ratio", _hours(169)),
@@ -127,23 +153,20 @@ def _shape() -> dict[str, tuple[Column, pl.Expr]]:
             (pl.min_horizontal(o, c) - lo) / spread,
         ),
     }
-    for hours in (24, 168):
-        top, bottom = rolling(h, hours, "max"), rolling(lo, hours, "min")
+    for hours in CHANNELS:
+        top, bottom = pl.col(f"_top_{hours}"), pl.col(f"_bottom_{hours}")
         column = Column(
             f"place of the close in the {hours} h Donchian channel, -1 bottom to 1 top", "fraction, signed", _hours(hours)
         )
         out[f"donchian_{hours}h"] = (column, 2 * (c - bottom) / pl.when(top > bottom).then(top - bottom) - 1)
-    hour, day = pl.col("ts").dt.hour(), pl.col("ts").dt.weekday() - 1
-    for name, phase, meaning in (
-        ("hour", hour / 24, "hour of day"),
-        ("half_day", hour / 12, "hour of the half day"),
-        ("weekday", (day + hour / 24) / 7, "time of week"),
-    ):
-        out[f"{name}_sin"] = (Column(f"sine of the {meaning}, UTC", "", _hours(0)), (2 * math.pi * phase).sin())
-        out[f"{name}_cos"] = (Column(f"cosine of the {meaning}, UTC", "", _hours(0)), (2 * math.pi * phase).cos())
     return out
 
 
+_CLOCK = {
+    f"{name}_{kind}": Column(f"{word} of the {meaning}, UTC", "", _hours(0))
+    for name, meaning in (("hour", "hour of day"), ("half_day", "hour of the half day"), ("weekday", "time of week"))
+    for kind, word in (("sin", "sine"), ("cos", "cosine"))
+}
 _INDICATORS: dict[str, Column] = {
     "rsi_6": Column("relative strength index, 6 bars, -1 to 1", "", _hours(6 * 25)),
     "rsi_14": Column("relative strength index, 14 bars, -1 to 1", "", _hours(14 * 25)),
@@ -168,60 +191,70 @@ _INDICATORS: dict[str, Column] = {
 }
 
 
-def _indicators() -> list[pl.Expr]:
-    """TA-Lib's indicators over the bars there are, rescaled; in the order of `_INDICATORS`."""
+@cache
+def _lines() -> list[pl.Expr]:
+    """TA-Lib's lines that several indicators are made of."""
     import polars_talib as ta
 
-    def over(expr: pl.Expr) -> pl.Expr:
-        return expr.over("symbol")
+    atr = ta.atr(pl.col("high"), pl.col("low"), pl.col("close"), timeperiod=14)
+    bands = ta.bbands(pl.col("close"), timeperiod=20, nbdevup=2.0, nbdevdn=2.0)
+    stoch = ta.stoch(pl.col("high"), pl.col("low"), pl.col("close"), fastk_period=14, slowk_period=3, slowd_period=3)
+    return [pl.when(atr > 0).then(atr).alias("_atr"), bands.struct.unnest(), stoch.struct.unnest()]
 
-    close, high, low = pl.col("close"), pl.col("high"), pl.col("low")
-    atr = over(ta.atr(high, low, close, timeperiod=14))
-    atr = pl.when(atr > 0).then(atr)
-    bands = ta.bbands(close, timeperiod=20, nbdevup=2.0, nbdevdn=2.0)
-    upper, middle, lower = (over(bands.struct.field(f"{b}band")) for b in ("upper", "middle", "lower"))
+
+@cache
+def _indicators() -> list[pl.Expr]:
+    """TA-Lib's indicators over the bars there are of one coin, rescaled; in the order of `_INDICATORS`."""
+    import polars_talib as ta
+
+    close, high, low, volume, atr = (pl.col(c) for c in ("close", "high", "low", "volume", "_atr"))
+    upper, middle, lower = (pl.col(f"{b}band") for b in ("upper", "middle", "lower"))
     width = pl.when(upper - lower > 1e-9 * middle).then(upper - lower)
-    stoch = ta.stoch(high, low, close, fastk_period=14, slowk_period=3, slowd_period=3)
-    exprs = [over(ta.rsi(close, timeperiod=n)) / 50 - 1 for n in (6, 14, 28)]
-    exprs += [over(ta.macd(close, 12, 26, 9).struct.field("macdhist")) / atr]
-    exprs += [over(ta.adx(high, low, close, timeperiod=14)) / 100]
-    exprs += [(over(ta.plus_di(high, low, close, timeperiod=14)) - over(ta.minus_di(high, low, close, timeperiod=14))) / 100]
-    exprs += [over(ta.cci(high, low, close, timeperiod=20)) / 100]
-    exprs += [over(stoch.struct.field("slowk")) / 50 - 1, over(stoch.struct.field("slowd")) / 50 - 1]
-    exprs += [over(ta.willr(high, low, close, timeperiod=14)) / 50 + 1]
+    exprs = [ta.rsi(close, timeperiod=n) / 50 - 1 for n in (6, 14, 28)]
+    exprs += [ta.macd(close, 12, 26, 9).struct.field("macdhist") / atr]
+    exprs += [ta.adx(high, low, close, timeperiod=14) / 100]
+    exprs += [(ta.plus_di(high, low, close, timeperiod=14) - ta.minus_di(high, low, close, timeperiod=14)) / 100]
+    exprs += [ta.cci(high, low, close, timeperiod=20) / 100]
+    exprs += [pl.col("slowk") / 50 - 1, pl.col("slowd") / 50 - 1]
+    exprs += [ta.willr(high, low, close, timeperiod=14) / 50 + 1]
     exprs += [2 * (close - middle) / width, (width / middle).log()]
     exprs += [(atr / close).log()]
-    exprs += [(close - over(ta.ema(close, timeperiod=n))) / atr for n in (12, 24, 72)]
-    exprs += [(close - over(ta.sma(close, timeperiod=168))) / atr]
-    exprs += [over(ta.mfi(high, low, close, pl.col("volume"), timeperiod=14)) / 50 - 1]
-    exprs += [over(ta.cmf(high, low, close, pl.col("volume"), timeperiod=20))]
-    exprs += [over(ta.aroonosc(high, low, timeperiod=25)) / 100]
+    exprs += [(close - ta.ema(close, timeperiod=n)) / atr for n in (12, 24, 72)]
+    exprs += [(close - ta.sma(close, timeperiod=168)) / atr]
+    exprs += [ta.mfi(high, low, close, volume, timeperiod=14) / 50 - 1]
+    exprs += [ta.cmf(high, low, close, volume, timeperiod=20)]
+    exprs += [ta.aroonosc(high, low, timeperiod=25) / 100]
     return [e.alias(name) for e, name in zip(exprs, _INDICATORS, strict=True)]
 
 
+@cache
+def _clock() -> pl.DataFrame:
+    """Sine and cosine of each phase at the 168 hours of a week."""
+    week = pl.DataFrame({"_week": range(168)}, schema={"_week": pl.Int32})
+    hour, day = pl.col("_week") % 24, pl.col("_week") // 24
+    phases = {"hour": hour / 24, "half_day": hour / 12, "weekday": (day + hour / 24) / 7}
+    made = {f"{name}_{kind}": getattr(2 * math.pi * phase, kind)() for name, phase in phases.items() for kind in ("sin", "cos")}
+    return week.select(**made)
+
+
+@cache
 def _gridded() -> dict[str, tuple[Column, pl.Expr]]:
     return {**_returns(), **_volatility(), **_volume(), **_shape()}
 
 
-COLUMNS: dict[str, Column] = {**{name: column for name, (column, _) in _gridded().items()}, **_INDICATORS}
+COLUMNS: dict[str, Column] = {**{name: column for name, (column, _) in _gridded().items()}, **_CLOCK, **_INDICATORS}
 
 
 def compute(candles: pl.LazyFrame) -> pl.LazyFrame:
     """The columns at each bar's close; one row a coin and bar."""
-    rows = bars(candles, "taker_buy_volume")
-    gridded = (
-        hourly(rows)
-        .with_columns(_base())
-        .with_columns(
-            _sd=(rolling(pl.col("_r").pow(2), SCALE_HOURS) + TINY).sqrt(),
-            _surprise=pl.col("_r") / variance_before(pl.col("_r")).sqrt(),
-        )
-        .select("symbol", "ts", "is_bar", *[expr.alias(name) for name, (_, expr) in _gridded().items()])
-        .filter("is_bar")
-        .drop("is_bar")
-    )
-    indicators = rows.select("symbol", "ts", *_indicators())
-    return finite(gridded.join(indicators, on=["symbol", "ts"], how="left"), list(COLUMNS))
+    return by_coin(closed(candles, "taker_buy_volume"), _of_coin, COLUMNS)
+
+
+def _of_coin(rows: pl.DataFrame) -> pl.DataFrame:
+    grid = complete(rows).with_columns(_base()).with_columns(_scales())
+    gridded = grid.select("is_bar", *[expr.alias(name) for name, (_, expr) in _gridded().items()])
+    hours = (rows["ts"].dt.weekday().cast(pl.Int32) - 1) * 24 + rows["ts"].dt.hour()
+    return beside(at_bars(gridded), _clock()[hours], rows.with_columns(_lines()).select(_indicators()))
 
 
 FAMILY = FeatureFamily("technical", {"candles": "curated/candles"}, MAX_LOOKBACK, COLUMNS, compute)
