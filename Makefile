@@ -54,6 +54,7 @@ bench: install ## every benchmark; results go to benchmarks/results
 
 docs: install ## regenerate the generated pages
 	$(BIN)/crypto-assets features docs
+	$(BIN)/crypto-assets sources docs
 
 clean: ## remove the environment, the caches and the demo's lake
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info

@@ -26,8 +26,8 @@ from crypto_assets.settings import Settings, today
 
 HELP_CPU_S = 2.0
 CONTRACT = {
-    "demo": ("--days", "--market", "--seed", "--lake", "--json"),
-    "sandbox": ("--market", "--seed", "--port", "--fault"),
+    "demo": ("--days", "--market", "--seed", "--all-sources", "--lake", "--json"),
+    "sandbox": ("--market", "--seed", "--port", "--fault", "--replay", "--speed", "--at"),
     "import": ("TABLE", "FILES", "--source", "--map", "--where", "--lake", "--json"),
     "build": ("--world", "--from", "--to", "--select", "--lake"),
     "evaluate": ("--from", "--to", "--train-from", "--preset", "--features", "--lake", "--json"),
@@ -36,6 +36,12 @@ CONTRACT = {
     "ledger list": ("--lake", "--json"),
     "ledger show": ("TRIAL", "--lake", "--json"),
     "ledger holdout": ("--from", "--to", "--lake", "--json"),
+    "sources docs": (),
+    "doctor": ("--world", "--lake", "--json"),
+    "backup": ("DESTINATIONS", "--keep", "--rehash", "--lake", "--json"),
+    "restore": ("SOURCES", "--snapshot", "--lake", "--json"),
+    "verify": ("SOURCES", "--snapshot", "--json"),
+    "stream": ("--symbols", "--minutes", "--metrics-port", "--poll", "--world", "--lake", "--json"),
     "query": ("SQL",),
     "quarantine": (),
     "ui": ("--port", "--lake"),
