@@ -37,8 +37,11 @@ class Assessment:
     backtests: dict[tuple[str, str], Backtest]
     sensitivity: dict[float, pl.DataFrame]
 
-    def report(self, path: Path, labels: pl.DataFrame) -> Path:
-        """Write the HTML report of this assessment; `labels` is `labels/targets` over the test windows."""
+    def report(self, path: Path, labels: pl.DataFrame, weights: pl.DataFrame | None = None) -> Path:
+        """Write the HTML report of this assessment.
+
+        `labels` is `labels/targets` over the test windows; `weights`: ts, target, member, weight of the fused forecast.
+        """
         from crypto_assets.evaluation.report import write_report
 
         headline = FEATURED if FEATURED in self.forecasts else next(iter(self.forecasts))
@@ -52,6 +55,7 @@ class Assessment:
             backtests=[self.backtests[key] for key in order],
             sensitivity=self.sensitivity,
             headline=headline,
+            weights=weights,
         )
 
 

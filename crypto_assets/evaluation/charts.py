@@ -21,14 +21,16 @@ DIVERGING = [[0.0, RED], [0.5, "rgba(138,148,166,0.12)"], [1.0, GREEN]]
 SIMILARITY = [[0.0, ORANGE], [0.5, "rgba(138,148,166,0.12)"], [1.0, BLUE]]
 
 
-def _figure(height: int, **layout) -> go.Figure:
+def blank(height: int, **layout) -> go.Figure:
+    """A figure of this height; `layout` overrides."""
     return go.Figure(
         layout={"template": "none", "height": height, "margin": {"l": 60, "r": 16, "t": 12, "b": 44}, "hovermode": "x unified"}
         | layout
     )
 
 
-def _legend() -> dict:
+def legend() -> dict:
+    """A legend above the figure."""
     return {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 
 
@@ -36,7 +38,7 @@ def intervals(
     rows: Sequence[tuple[str, float, float, float]], reference: float, axis: str, says: str, form: str = ".1%"
 ) -> go.Figure:
     """A dot and its 95 % interval for each (label, value, low, high), top to bottom; `reference` is a dashed line."""
-    figure = _figure(70 + 30 * len(rows), hovermode="closest", showlegend=False)
+    figure = blank(70 + 30 * len(rows), hovermode="closest", showlegend=False)
     labels, values = [r[0] for r in rows], np.array([r[1] for r in rows])
     low, high = np.array([r[2] for r in rows]), np.array([r[3] for r in rows])
     colors = [GREEN if lo > reference else RED if hi < reference else GREY for lo, hi in zip(low, high, strict=True)]
@@ -59,7 +61,7 @@ def intervals(
 
 def equity(curves: Mapping[str, pl.DataFrame], references: Mapping[str, pl.DataFrame]) -> go.Figure:
     """Account values on a logarithmic axis: equal heights are equal percentages."""
-    figure = _figure(420, legend=_legend(), margin={"l": 70, "r": 16, "t": 40, "b": 44})
+    figure = blank(420, legend=legend(), margin={"l": 70, "r": 16, "t": 40, "b": 44})
     for (name, rows), color in zip(curves.items(), ACCOUNTS * 3, strict=False):
         _line(figure, rows["ts"], rows["value"], name, color, 2.4)
     for (name, rows), color, dash in zip(references.items(), (ORANGE, GREY), ("solid", "dot"), strict=False):
@@ -74,7 +76,7 @@ def equity(curves: Mapping[str, pl.DataFrame], references: Mapping[str, pl.DataF
 
 def drawdowns(curves: Mapping[str, pl.DataFrame], references: Mapping[str, pl.DataFrame]) -> go.Figure:
     """How far below its highest value so far each account stood."""
-    figure = _figure(260, legend=_legend(), margin={"l": 60, "r": 16, "t": 40, "b": 44})
+    figure = blank(260, legend=legend(), margin={"l": 60, "r": 16, "t": 40, "b": 44})
     for i, (name, rows) in enumerate(curves.items()):
         figure.add_scatter(
             x=rows["ts"].dt.replace_time_zone(None).to_list(),
@@ -127,7 +129,7 @@ def months(rows: pl.DataFrame) -> go.Figure:
         grid[years.index(start.year), start.month - 1] = value
     bound = float(np.nanmax(np.abs(grid))) or 0.01
     text = [["" if np.isnan(v) else f"{v:+.1%}" for v in row] for row in grid]
-    figure = _figure(90 + 46 * len(years), hovermode="closest", margin={"l": 50, "r": 10, "t": 10, "b": 40})
+    figure = blank(90 + 46 * len(years), hovermode="closest", margin={"l": 50, "r": 10, "t": 10, "b": 40})
     figure.add_heatmap(
         z=grid,
         x=["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
@@ -149,7 +151,7 @@ def months(rows: pl.DataFrame) -> go.Figure:
 
 def _month_bars(rows: pl.DataFrame) -> go.Figure:
     value = rows["return"].to_numpy()
-    figure = _figure(260, hovermode="closest", showlegend=False)
+    figure = blank(260, hovermode="closest", showlegend=False)
     figure.add_bar(
         x=[d.strftime("%b %Y") for d in rows["start"]],
         y=value,
@@ -192,7 +194,7 @@ def cost_bars(rows: pl.DataFrame, base_bps: float) -> go.Figure:
 
 def reliability(bins: Mapping[str, pl.DataFrame]) -> go.Figure:
     """Forecast probability against what happened, model by model; on the diagonal every probability is right."""
-    figure = _figure(420, hovermode="closest", legend=_legend(), margin={"l": 60, "r": 16, "t": 40, "b": 48})
+    figure = blank(420, hovermode="closest", legend=legend(), margin={"l": 60, "r": 16, "t": 40, "b": 48})
     ends = np.concatenate([np.r_[b["p"], b["share"], b["low"], b["high"]] for b in bins.values()])
     low, high = max(0.0, float(np.nanmin(ends)) - 0.01), min(1.0, float(np.nanmax(ends)) + 0.01)
     figure.add_scatter(x=[low, high], y=[low, high], mode="lines", line={"dash": "dash", "color": ORANGE}, name="exactly right",
@@ -266,7 +268,7 @@ def confidence(rows: pl.DataFrame) -> go.Figure:
         row=2,
         col=1,
     )
-    figure.update_layout(template="none", height=420, legend=_legend(), margin={"l": 60, "r": 16, "t": 40, "b": 48})
+    figure.update_layout(template="none", height=420, legend=legend(), margin={"l": 60, "r": 16, "t": 40, "b": 48})
     figure.update_yaxes(tickformat=".0%")
     figure.update_yaxes(title="came true", row=1)
     figure.update_yaxes(title="of forecasts", row=2)
@@ -277,7 +279,7 @@ def confidence(rows: pl.DataFrame) -> go.Figure:
 
 def similarity(labels: Sequence[str], matrix: np.ndarray) -> go.Figure:
     """Correlation of the members' forecasts: near 1 they say the same thing, near 0 each adds something."""
-    figure = _figure(110 + 40 * len(labels), hovermode="closest", margin={"l": 10, "r": 10, "t": 10, "b": 10})
+    figure = blank(110 + 40 * len(labels), hovermode="closest", margin={"l": 10, "r": 10, "t": 10, "b": 10})
     figure.add_heatmap(
         z=matrix,
         x=list(labels),

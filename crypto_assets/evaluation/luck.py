@@ -35,8 +35,8 @@ def luck(accounts: Mapping[str, Backtest], ledger: Ledger) -> dict[str, Any]:
     return {
         "trials": len(trials),
         "traded": len(ratios),
-        "sharpe_spread": None if spread is None else spread * np.sqrt(DAYS_A_YEAR),
-        "expected_max_sharpe": None if best is None else best * np.sqrt(DAYS_A_YEAR),
+        "sharpe_spread": None if spread is None else float(spread * np.sqrt(DAYS_A_YEAR)),
+        "expected_max_sharpe": None if best is None else float(best * np.sqrt(DAYS_A_YEAR)),
         "deflated_sharpe": {
             model: _finite(deflated_sharpe(rows["return"].to_numpy(), len(trials), spread)) if spread is not None else None
             for model, rows in days.items()

@@ -14,8 +14,11 @@ from typing import Any
 import polars as pl
 
 from crypto_assets.evaluation import report_accounts as accounts
+from crypto_assets.evaluation import report_parts as parts
+from crypto_assets.evaluation import report_risk as risk
 from crypto_assets.evaluation import report_sections as sections
 from crypto_assets.evaluation.report_findings import Findings
+from crypto_assets.evaluation.report_index import meta, summary
 from crypto_assets.evaluation.report_page import page
 from crypto_assets.lake.store import write_bytes
 from crypto_assets.market.errors import SettingsError
@@ -32,7 +35,7 @@ def write_report(
     backtests: Sequence[Backtest] = (),
     sensitivity: Mapping[float, pl.DataFrame] | None = None,
     headline: str | None = None,
-    weights: Mapping[str, float] | None = None,
+    weights: pl.DataFrame | None = None,
     title: str = "Crypto forecasts: what they knew and what they earned",
     notes: Sequence[str] = (),
 ) -> Path:
@@ -41,8 +44,8 @@ def write_report(
     `scores`: the evaluate JSON. `forecasts`: model -> rows of `forecasts/<model>`. `candles`: curated/candles over the test
     period. `labels`: labels/targets. `backtests`: any number of accounts; the first of the headline model is drawn as the
     headline account. `sensitivity`: `trading.backtest.cost_sensitivity` of that account. `headline`: the model in the
-    spotlight, by default `fused`, else the first backtest's, else the first forecast's. `weights`: of the fused members,
-    where they are known. `notes`: further sentences for the last section.
+    spotlight, by default `fused`, else the first backtest's, else the first forecast's. `weights`: of the fused members
+    (ts, target, member, weight), where they are known. `notes`: further sentences for the last section.
 
     The same input gives the same bytes. Raises SettingsError when there is no forecast or the headline has none.
     """
@@ -52,7 +55,7 @@ def write_report(
     if chosen not in forecasts:
         raise SettingsError(f"headline model {chosen!r} has no forecasts; there are {', '.join(forecasts)}")
     findings = Findings(
-        scores, dict(forecasts), candles, labels, tuple(backtests), dict(sensitivity or {}), chosen, dict(weights or {}), {}
+        scores, dict(forecasts), candles, labels, tuple(backtests), dict(sensitivity or {}), chosen, weights, {}
     )
     body = "\n".join(
         part
@@ -63,7 +66,10 @@ def write_report(
             sections.forecasts(findings),
             sections.coins(findings),
             accounts.accounts(findings),
+            risk.risk(findings),
+            risk.luck(findings),
             sections.calibration(findings),
+            parts.parts(findings),
             sections.members(findings),
             accounts.implied(findings),
             accounts.honesty(findings, notes),
@@ -71,7 +77,7 @@ def write_report(
         if part
     )
     target = Path(path)
-    write_bytes(target, page(title, body, findings.figures).encode())
+    write_bytes(target, page(title, body, findings.figures, meta(summary(scores, chosen))).encode())
     return target
 
 

@@ -184,12 +184,16 @@ def honesty(findings: Findings, notes: Sequence[str]) -> str:
         items.append(f"Rows without a side (unchanged, or exactly at the median) are left out of the direction scores: {left}.")
     if scores.get("trials") is not None:
         items.append(
-            f"{scores['trials']:,} trials stand in the ledger. The best of many looks better than it is, and nothing here is "
-            "corrected for that: weigh it against the count."
+            f"{scores['trials']:,} trials stand in the ledger. The best of many looks better than it is: the deflated Sharpe "
+            "ratio is corrected for that, accuracies are not."
         )
-    holdout = scores.get("holdout")
-    if holdout:
-        items.append(f"{holdout['from']} to {holdout['to']} is the locked hold-out; it has been read {holdout['reads']} times.")
+    locked = scores.get("holdout_declared")
+    if locked:
+        here = "this report reads it too" if scores.get("holdout") else "this report does not reach into it"
+        items.append(
+            f"{locked['from']} to {locked['to']} is the locked hold-out: read {locked['reads']} times so far; {here}. Only a "
+            "first read is a fresh result."
+        )
     days = findings.shown.get("days")
     if days is not None and days < YEAR_OF_DAYS:
         items.append(f"The accounts run for {days} days only: yearly figures are scaled up from that and mean little.")

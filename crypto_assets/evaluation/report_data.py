@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from crypto_assets.evaluation import metrics, statistics
-from crypto_assets.evaluation.performance import drawdown, hourly_gross_returns, hourly_returns, sharpe
+from crypto_assets.evaluation.performance import HOURS_A_YEAR, drawdown, hourly_gross_returns, hourly_returns, sharpe
 from crypto_assets.trading.backtest import Backtest
 
 Array = np.ndarray
@@ -22,6 +22,9 @@ MAX_POINTS = 1200
 RECENT = timedelta(days=30)
 LEAST_IN_BIN = 100
 """Forecasts a confidence bin needs before its accuracy is drawn."""
+COVERAGES = (0.01, 0.02, 0.05, 0.10, 0.20, 0.30, 0.50, 0.75, 1.0)
+VOLATILITY_DAYS = 14
+MAX_WEIGHTS = 400
 BLOCK_DAYS = {"1h": 1, "4h": 1, "24h": 5, "24h_relative": 5}
 
 
@@ -80,6 +83,43 @@ def confidence(rows: Scored, target: str, most_bins: int = 40) -> pl.DataFrame:
         found.append((0.5 + (b + 0.5) * width, width, n / len(sure), float(sure[here].mean()) if n else None, *values))
     columns = ("middle", "width", "share", "mean", "accuracy", "low", "high")
     return pl.DataFrame(found, schema=dict.fromkeys(columns, float), orient="row")
+
+
+def coverage(rows: Scored, target: str) -> pl.DataFrame:
+    """Accuracy on the surest share of the forecasts with its 95 % interval: coverage, accuracy, low, high.
+
+    The rows of a share are those with the largest |p - 1/2|; shares under `LEAST_IN_BIN` rows, and shares that equal
+    confidence makes the same, are left out.
+    """
+    order = np.argsort(-np.abs(rows.p - 0.5), kind="stable")
+    blocks, hit = statistics.day_blocks(rows.ts, BLOCK_DAYS[target]), rows.hit
+    confidence = np.abs(rows.p - 0.5)[order]
+    found = {}
+    for share in COVERAGES:
+        n = int(np.ceil(share * len(order)))
+        if n < LEAST_IN_BIN:
+            continue
+        n = int(np.searchsorted(-confidence, -confidence[n - 1], side="right"))  # all rows of the same confidence
+        e = statistics.clustered_mean(hit[order[:n]], blocks[order[:n]])
+        found[n] = (n / len(order), e.value, e.low, e.high)
+    return pl.DataFrame(
+        list(found.values()), schema=dict.fromkeys(("coverage", "accuracy", "low", "high"), float), orient="row"
+    )
+
+
+def rolling_volatility(equity: pl.DataFrame, days: int = VOLATILITY_DAYS) -> pl.DataFrame:
+    """Annualised standard deviation of the hourly returns of the last `days` days, one row a day: ts, volatility."""
+    rows = pl.DataFrame({"ts": equity["ts"][1:], "r": hourly_returns(equity)})
+    found = rows.with_columns(volatility=pl.col("r").rolling_std(days * 24) * np.sqrt(HOURS_A_YEAR)).drop_nulls()
+    return found.gather_every(24).select("ts", "volatility")
+
+
+def thin_weights(rows: pl.DataFrame) -> pl.DataFrame:
+    """Mean weight of each member over stretches of equal length, at most a few hundred: ts, member, weight, sorted."""
+    times = rows["ts"].unique().sort()
+    every = max(1, -(-len(times) // MAX_WEIGHTS))
+    stretch = pl.DataFrame({"ts": times, "at": times.gather_every(every).gather([i // every for i in range(len(times))])})
+    return rows.join(stretch, on="ts").group_by(ts="at", member="member").agg(pl.col("weight").mean()).sort("ts", "member")
 
 
 def logit_correlation(forecasts: dict[str, pl.DataFrame], target: str) -> tuple[list[str], Array]:

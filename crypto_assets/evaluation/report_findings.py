@@ -16,7 +16,10 @@ from crypto_assets.trading.backtest import Backtest
 
 @dataclass(frozen=True)
 class Findings:
-    """What the report is about, and the figures its sections leave behind (name -> figure)."""
+    """What the report is about, and the figures its sections leave behind (name -> figure).
+
+    `weights`: ts, target, member, weight of the fused forecast, where they are known.
+    """
 
     scores: Mapping[str, Any]
     forecasts: dict[str, pl.DataFrame]
@@ -25,7 +28,7 @@ class Findings:
     backtests: tuple[Backtest, ...]
     sensitivity: dict[float, pl.DataFrame]
     headline: str
-    weights: dict[str, float]
+    weights: pl.DataFrame | None
     figures: dict[str, go.Figure] = field(repr=False)
 
     @cached_property

@@ -20,7 +20,7 @@ body{margin:0;background:var(--bg);color:var(--text);font:16px/1.55 system-ui,-a
 main{max-width:1120px;margin:0 auto;padding:20px 16px 60px}
 header{display:flex;gap:16px;align-items:flex-start;justify-content:space-between}
 h1{font-size:1.7rem;line-height:1.2;margin:.2em 0}h2{font-size:1.25rem;margin:0 0 .4em}h3{font-size:1rem;margin:1.4em 0 .2em}
-p{margin:.4em 0 .8em}.soft{color:var(--soft)}small{color:var(--soft)}
+p{margin:.4em 0 .8em}.soft{color:var(--soft)}small{color:var(--soft)}a{color:var(--accent)}
 section{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:20px;margin:18px 0}
 section>p,.pane>p,.notes{max-width:78ch}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(230px,1fr));gap:12px;margin:18px 0}
@@ -44,7 +44,8 @@ border-radius:8px;padding:6px 12px;cursor:pointer;min-height:36px}
 button[aria-selected=true]{background:var(--accent);border-color:var(--accent);color:var(--card);font-weight:600}
 button:focus-visible,select:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 .tabs{display:flex;flex-wrap:wrap;gap:6px;margin:8px 0 12px}.pane[hidden]{display:none}
-.chart{width:100%;min-width:0}.two{display:grid;grid-template-columns:1fr 1fr;gap:22px}.two>div{min-width:0}
+.chart{width:100%;min-width:0}.two{display:grid;grid-template-columns:1fr 1fr;gap:22px}.two>div,.three>div{min-width:0}
+.three{display:flex;flex-wrap:wrap;gap:8px 40px;align-items:flex-start}
 details{margin:.8em 0}summary{cursor:pointer;color:var(--accent)}
 dl{display:grid;grid-template-columns:auto 1fr;gap:4px 16px;font-size:.9rem}dt{font-weight:600}dd{margin:0}li{margin:.3em 0}
 @media(max-width:760px){.two{grid-template-columns:1fr;gap:4px}section{padding:14px 12px}h1{font-size:1.35rem}
@@ -96,16 +97,20 @@ theme(dark.matches?'dark':'light');
 """
 
 
-def page(title: str, body: str, figures: Mapping[str, go.Figure]) -> str:
-    """The whole document, with plotly.js inlined once; nothing is fetched. `figures`: name -> figure, as `chart` names them."""
+def page(title: str, body: str, figures: Mapping[str, go.Figure], head: str = "") -> str:
+    """The whole document, with plotly.js inlined where there are figures; nothing is fetched.
+
+    `figures`: name -> figure, as `chart` names them. `head`: further elements of the document's head.
+    """
     from plotly.offline import get_plotlyjs
 
+    library = f"<script>{get_plotlyjs()}</script>\n" if figures else ""
     return (
         f'<!doctype html>\n<html lang="en" data-theme="light">\n<head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1">{head}<title>{escape(title)}</title>'
         f"<style>{_CSS}</style></head>\n<body><main>\n{body}\n"
         "<noscript><p>The charts need JavaScript, which is inside this file; the tables do not.</p></noscript></main>\n"
-        f"<script>{get_plotlyjs()}</script>\n<script>const FIGURES={_figures(figures)};{_JS}</script>\n</body></html>\n"
+        f"{library}<script>const FIGURES={_figures(figures)};{_JS}</script>\n</body></html>\n"
     )
 
 
@@ -144,11 +149,19 @@ def card(title: str, value: str, note: str, tone: str = "") -> str:
     return f'<div class="card"><span>{escape(title)}</span>{figure}<small>{escape(note)}</small></div>'
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], marked: Sequence[int] = (), narrow: bool = False) -> str:
-    """A table; a cell `value|note` shows the note small. Rows in `marked` stand out."""
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    marked: Sequence[int] = (),
+    narrow: bool = False,
+    links: Sequence[str] = (),
+) -> str:
+    """A table; a cell `value|note` shows the note small. Rows in `marked` stand out; `links` are HTML before each row."""
     head = "".join(f"<th scope='col'>{escape(h)}</th>" for h in header)
     body = "".join(
-        f"<tr{' class=mark' if i in marked else ''}>" + "".join(f"<td>{_cell(c)}</td>" for c in row) + "</tr>"
+        f"<tr{' class=mark' if i in marked else ''}>"
+        + "".join(f"<td>{cell}</td>" for cell in (*links[i : i + 1], *map(_cell, row)))
+        + "</tr>"
         for i, row in enumerate(rows)
     )
     kind = ' class="narrow"' if narrow else ""

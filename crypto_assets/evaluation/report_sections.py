@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from crypto_assets.evaluation import charts, report_data
+from crypto_assets.evaluation import charts, charts_forecasts, report_data
 from crypto_assets.evaluation import report_words as words
 from crypto_assets.evaluation.report_findings import Findings
 from crypto_assets.evaluation.report_page import bracket, card, chance, chart, glossary, number, paragraph, section, table, tabs
@@ -17,6 +17,8 @@ from crypto_assets.evaluation.report_page import bracket, card, chance, chart, g
 SUSPICIOUS_ACCURACY = 0.60
 """One-hour accuracy on real data above which a leak is the first explanation (design, section 6)."""
 SUSPICIOUS_SHARPE = 2.0
+IN_THE_SET = 0.05
+"""p-value from which a model is in the 95 % confidence set."""
 MAX_COINS = 30
 """Coins whose series are drawn; more would make the file heavy."""
 
@@ -121,7 +123,8 @@ def _direction_pane(findings: Findings, target: str, rows: dict[str, Any]) -> st
     ]
     name = findings.put(f"accuracy:{target}", charts.intervals(dots, 0.5, "share of forecasts that were right", "coin toss"))
     has_kappa = any(s.get("kappa") is not None for s in rows.values())
-    header = ["model", "accuracy", "most confident", "skill", "AUC", "calibration error", "rank IC", "against LightGBM"]
+    header = ["model", "accuracy", "most confident", "skill", "AUC", "calibration error", "rank IC", "against LightGBM",
+              "among the best"]  # fmt: skip
     cells = []
     for model, s in rows.items():
         versus = s.get("vs_lightgbm") or {}
@@ -137,16 +140,27 @@ def _direction_pane(findings: Findings, target: str, rows: dict[str, Any]) -> st
                 f"{number(versus.get('log_loss_diff'), '+.5f')}|{chance(versus['p'])}"
                 if versus.get("p") is not None and model != "lightgbm"
                 else "–",
+                _among(s.get("mcs_p")),
                 *([number(s.get("kappa"), ".0%")] if has_kappa else []),
             ]
         )
     marked = [i for i, m in enumerate(rows) if m == findings.headline]
     count = max(s.get("n") or 0 for s in rows.values())
+    kappas = [(words.short_name(m), s["kappa"]) for m, s in rows.items() if s.get("kappa") is not None and m != "oracle"]
+    captured = ""
+    if kappas:
+        figure = findings.put(f"kappa:{target}", charts_forecasts.captured(kappas))
+        captured = "<h3>Share of the possible that each captured</h3>" + chart(figure, "κ of each model")
     return (
         chart(name, f"accuracy of each model, {words.TARGETS[target]}")
+        + captured
         + table(header + ["κ"] * has_kappa, cells, marked)
         + paragraph(f"{count:,} forecasts a model.")
     )
+
+
+def _among(p: float | None) -> str:
+    return "–" if p is None else f"{'yes' if p >= IN_THE_SET else 'no'}|{chance(p)}"
 
 
 def _volatility_pane(rows: Mapping[str, Any]) -> str:
@@ -156,13 +170,14 @@ def _volatility_pane(rows: Mapping[str, Any]) -> str:
             number(s.get("qlike"), ".4f"),
             number(s.get("r2_log"), ".2f"),
             number(s.get("dm_vs_har_p"), ".3f"),
+            _among(s.get("mcs_p")),
         ]
         for m, s in rows.items()
         if s.get("qlike") is not None
     ]
     best = [i for i, c in enumerate(cells) if c[1] == min(c[1] for c in cells)]
     return paragraph("Variance of the next 24 hours; HAR is the baseline to beat.") + table(
-        ["model", "QLIKE, lower is better", "R² of log", "p against HAR"], cells, best, narrow=True
+        ["model", "QLIKE, lower is better", "R² of log", "p against HAR", "among the best"], cells, best, narrow=True
     )
 
 
@@ -228,7 +243,7 @@ def calibration(findings: Findings) -> str:
         panes[target] = (
             label,
             f'<div class="two"><div><h3>What was said, and what happened</h3>{left}</div>'
-            f"<div><h3>How sure it was, and how often it was right</h3>{right}</div></div>",
+            f"<div><h3>How sure it was, and how often it was right</h3>{right}</div></div>{_coverage(findings, target)}",
         )
     if not panes:
         return ""
@@ -241,6 +256,19 @@ def calibration(findings: Findings) -> str:
         ),
         tabs("calibration", panes),
     )
+
+
+def _coverage(findings: Findings, target: str) -> str:
+    curves = {}
+    for model in dict.fromkeys((findings.headline, "lightgbm")):
+        if model in findings.forecasts:
+            rows = report_data.coverage(report_data.scored(findings.forecasts[model], findings.labels, target), target)
+            if rows.height > 1:
+                curves[words.model_name(model)] = rows
+    if not curves:
+        return ""
+    figure = findings.put(f"coverage:{target}", charts_forecasts.coverage(curves))
+    return "<h3>If only the surest were acted on</h3>" + chart(figure, f"accuracy by coverage, {words.TARGETS[target]}")
 
 
 def members(findings: Findings) -> str:
@@ -267,15 +295,25 @@ def members(findings: Findings) -> str:
         panes[target] = (label, f'<div class="two"><div><h3>What each has learned</h3>{left}</div>{right}</div>')
     if not panes:
         return ""
-    weights = ""
-    if findings.weights:
-        cells = [[words.model_name(m), number(w, ".1%")] for m, w in sorted(findings.weights.items(), key=lambda x: -x[1])]
-        weights = "<h3>Weights in the fused forecast</h3>" + table(["member", "weight"], cells, narrow=True)
     return section(
         "The members",
         paragraph(
             "The fused forecast is made of these. A member helps when it has skill of its own and is not a copy of the others."
         ),
         tabs("members", panes),
-        weights,
+        _weights(findings),
     )
+
+
+def _weights(findings: Findings) -> str:
+    rows = findings.weights
+    if rows is None or rows.is_empty():
+        return ""
+    panes = {}
+    for target, label in {**words.TARGETS, "volatility": "size of moves, 24 hours"}.items():
+        part = rows.filter(pl.col("target") == target)
+        if part.height:
+            names = {m: words.short_name(m) for m in part["member"].unique().to_list()}
+            figure = findings.put(f"weights:{target}", charts_forecasts.weights(report_data.thin_weights(part), names))
+            panes[target] = (label, chart(figure, f"weights of the members over time, {label}"))
+    return "<h3>Weights in the fused forecast over time</h3>" + tabs("weights", panes) if panes else ""

@@ -55,6 +55,8 @@ FORECAST_TERMS = {
     "κ": "Share of the best possible skill that was captured. Known only where the best forecast is: in the simulated market.",
     "against LightGBM": "Difference in log-loss to LightGBM on the same forecasts; negative is better. p is the chance of such "
     "a difference by luck alone.",
+    "among the best": "Model confidence set: whether the data leave open that this model is the best of all here, at the 95 % "
+    "level for all of them together; the number is its p-value.",
     "QLIKE": "Loss of a variance forecast (lower is better); 0 would be perfect.",
     "R² of log": "Share of the variation of log variance that was forecast.",
 }
@@ -71,6 +73,14 @@ ACCOUNT_TERMS = {
     "information ratio": "Sharpe ratio of the difference to buy and hold.",
     "funding": "What holders of perpetual futures pay each other every eight hours.",
     "bp": "Basis point: 0.01 %.",
+}
+LUCK_TERMS = {
+    "P(Sharpe > 0)": "Chance that the true Sharpe ratio is positive, given the length of the account and the shape of its "
+    "daily returns (probabilistic Sharpe ratio).",
+    "deflated": "The same against the best that as many trials would show without skill. Below 95 % the result may be luck.",
+    "trial": "One configuration that was fitted and scored, whatever its seed. Trials resemble each other, so their number "
+    "overstates the luck somewhat.",
+    "halving": "The days are cut into blocks; half of the blocks choose, the other half judge, in every possible way.",
 }
 
 IMPLIED_ACCURACIES = (0.505, 0.51, 0.52, 0.53, 0.55, 0.60, 0.75, 0.90)

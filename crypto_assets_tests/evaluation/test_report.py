@@ -13,14 +13,23 @@ import pytest
 from crypto_assets.dataset import labels as label_table
 from crypto_assets.evaluation import metrics, report_data
 from crypto_assets.evaluation import report_words as words
-from crypto_assets.evaluation.performance import drawdown, max_drawdown, performance
+from crypto_assets.evaluation.performance import drawdown, hourly_returns, max_drawdown, performance
 from crypto_assets.evaluation.report import write_report
+from crypto_assets.evaluation.report_index import read_summary, summary, write_index
 from crypto_assets.market.errors import SettingsError
 from crypto_assets.trading.backtest import backtest, cost_sensitivity
 from crypto_assets.trading.strategy import Direction, Relative
 from crypto_assets_tests.trading.worlds import HOUR, START, candles, forecasts, walk
 
 HOURS, COINS = 24 * 45, 4
+WEIGHTS = pl.DataFrame(
+    {
+        "ts": [START + h * HOUR for h in range(1000) for _ in range(2)],
+        "target": "1h",
+        "member": ["logistic", "lightgbm"] * 1000,
+        "weight": [0.6, 0.4] * 1000,
+    }
+)
 EVIL = "</script><b>C</b>"
 
 
@@ -40,15 +49,22 @@ def world() -> dict:
         "log_loss_skill_ci95": [0.001, 0.003], "ece": 0.01, "accuracy_top10": 0.55, "rank_ic": 0.03, "kappa": 0.6,
         "vs_lightgbm": {"log_loss_diff": -0.001, "ci95": [-0.002, 0.0], "p": 0.04},
     }  # fmt: skip
+    part = {name: {"n": 500, "accuracy": 0.52, "log_loss": 0.692} for name in ("one", "two")}
     scores = {
         "data": {"from": "2024-01-01", "to": "2024-02-14", "symbols": ["C0", "C1"], "rows": 4000, "world": "sandbox"},
         "direction": {t: dict.fromkeys(tables, row) for t in words.TARGETS},
         "volatility": {"har": {"n": 10, "qlike": 0.34, "r2_log": 0.5, "dm_vs_har_p": None}},
         "backtest": {"fused": performance(accounts[0])},
+        "breakdown": {"1h": {m: {"coin": part, "month": part, "regime": part} for m in (*tables, "base_rate")}},
+        "selection": {
+            "trials": 12, "traded": 3, "expected_max_sharpe": 1.5, "deflated_sharpe": {"fused": 0.42}, "pbo": 0.25,
+            "pbo_loss": 0.1, "accounts": 3,
+        },
         "trials": 12,
         "excluded_zero_returns": {"1h": 3},
         "holdout": None,
-    }
+        "holdout_declared": {"from": "2024-11-01", "to": "2025-02-28", "reads": 2},
+    }  # fmt: skip
     return {
         "scores": scores, "forecasts": tables, "candles": prices, "labels": label_table.compute(prices.lazy()).collect(),
         "backtests": accounts,
@@ -64,7 +80,7 @@ def figures(html: str) -> dict:
 
 @pytest.fixture(scope="module")
 def html(world, tmp_path_factory) -> str:
-    path = write_report(tmp_path_factory.mktemp("report") / "report.html", **world, weights={"logistic": 0.6, "lightgbm": 0.4})
+    path = write_report(tmp_path_factory.mktemp("report") / "report.html", **world, weights=WEIGHTS)
     return path.read_text()
 
 
@@ -81,13 +97,16 @@ def test_every_section_is_there_and_every_chart_has_its_figure(html):
     for heading in (
         "How good are the forecasts?", "Price, forecast and position", "What would it have earned?",
         "Can the probabilities be believed?", "The members", "What an accuracy is worth", "Data and honesty",
+        "How bad are the bad days?", "Luck of choosing", "Where is it good, and where not?",
     ):  # fmt: skip
         assert f"<h2>{heading}</h2>" in html
     drawn = set(re.findall(r'data-figure="([^"]+)"', html))
     known = figures(html)
     assert drawn <= set(known)
     assert {f"coin:C{n}:{view}" for n in range(COINS) for view in ("recent", "whole")} <= set(known)
+    assert {"days", "volatility", "weights:1h", "kappa:1h", "coverage:1h", "by_month:1h"} <= drawn
     assert "simulated market" in html
+    assert "locked hold-out: read 2 times so far; this report does not reach into it" in html
 
 
 def test_the_cards_show_the_numbers_of_the_evaluation(html, world):
@@ -228,3 +247,45 @@ def test_the_accuracy_on_the_surest_tenth_by_simulation():
 def test_break_even_accuracies():
     assert words.break_even(10e-4, 1, 0.55) == pytest.approx(0.607, abs=1e-3)
     assert words.break_even(20e-4, 24, 0.55) == pytest.approx(0.544, abs=1e-3)
+
+
+def test_accuracy_by_coverage_is_that_of_the_metrics():
+    rows = scored_rows()
+    drawn = report_data.coverage(rows, "1h")
+    curve = metrics.means_of_most_confident(rows.p, rows.hit)
+    assert drawn["coverage"][-1] == 1
+    for share, accuracy in drawn.select("coverage", "accuracy").iter_rows():
+        assert accuracy == pytest.approx(metrics.at_coverage(curve, share))
+    assert (drawn["low"] < drawn["accuracy"]).all()
+    same = report_data.Scored(np.full(500, 0.6), rows.y[:500], rows.ts[:500])
+    assert report_data.coverage(same, "1h")["coverage"].to_list() == [1.0]
+
+
+def test_rolling_volatility_of_steady_noise_is_its_own(world):
+    found = report_data.rolling_volatility(world["backtests"][0].buy_and_hold)
+    r = hourly_returns(world["backtests"][0].buy_and_hold)
+    assert found["volatility"].mean() == pytest.approx(r.std() * np.sqrt(8760), rel=0.1)
+
+
+def test_thinned_weights_still_sum_to_one():
+    thin = report_data.thin_weights(WEIGHTS.drop("target"))
+    assert thin["ts"].n_unique() <= report_data.MAX_WEIGHTS
+    assert np.allclose(thin.group_by("ts").agg(pl.col("weight").sum())["weight"], 1)
+
+
+def test_the_index_lists_every_report_newest_first(world, tmp_path):
+    for name in ("20240101-000000", "20240102-000000"):
+        write_report(tmp_path / f"{name}.html", **world, title=EVIL)
+    (tmp_path / "other.html").write_text("<p>not a report</p>")
+    (tmp_path / "latest.html").write_bytes((tmp_path / "20240102-000000.html").read_bytes())
+    html = write_index(tmp_path).read_text()
+    assert re.findall(r'<a href="(.*?)">', html) == ["20240102-000000.html", "20240101-000000.html"]
+    assert all(part in html for part in ("2 runs", "52.00%", "42.0%", "60%"))
+    assert "plotly.js" not in html
+    assert len(html) < 30_000
+    assert read_summary(tmp_path / "20240101-000000.html") == summary(world["scores"], "fused")
+    assert write_index(tmp_path).read_text() == html
+
+
+def test_a_folder_without_reports_has_an_index_that_says_so(tmp_path):
+    assert "0 runs" in write_index(tmp_path).read_text()
