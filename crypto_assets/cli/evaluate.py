@@ -76,6 +76,10 @@ def run(
     show(outcome.result, screen if screen.is_terminal else Console(stderr=True, width=150))
     if report is not None:
         outcome.report(report, assembled.labels)
+        if report.resolve().parent == (store.root / "reports").resolve():
+            from crypto_assets.evaluation.report_index import write_index
+
+            write_index(report.parent)
         screen.print(f"report {report.resolve().as_uri()}", highlight=False, soft_wrap=True)
     return outcome.result
 

@@ -47,7 +47,9 @@ def captured(rows: Sequence[tuple[str, float]]) -> go.Figure:
     figure.add_vline(x=1, line={"dash": "dash", "color": ORANGE, "width": 1.5})
     figure.add_annotation(x=1, y=1, yref="paper", yanchor="bottom", xanchor="right", text="best possible", showarrow=False)
     figure.update_layout(margin={"l": 10, "r": 30, "t": 28, "b": 44})
-    figure.update_xaxes(title="κ, share of the possible skill", tickformat=".0%", range=[max(low, -1) * 1.15, 1.08])
+    figure.update_xaxes(
+        title="κ, share of the possible skill", tickformat=".0%", range=[max(low, -1) - (0.14 if low < 0 else 0), 1.08]
+    )
     figure.update_yaxes(autorange="reversed", automargin=True)
     return figure
 

@@ -64,8 +64,8 @@ def write_index(folder: Path | str) -> Path:
     folder = Path(folder)
     found = {p.name: read_summary(p) for p in folder.glob("*.html") if p.name not in (INDEX, LATEST)}
     reports = {name: row for name, row in sorted(found.items(), reverse=True) if row is not None}
-    header = ["report", "tested", "world", "model", "right, 1 h", "right, 24 h rel.", "κ", "Sharpe net", "deflated", "return net",
-              "trials", "hold-out"]  # fmt: skip
+    header = ["report", "right, 1 h", "right, 24 h relative", "κ", "Sharpe net", "deflated", "return net", "trials", "hold-out",
+              "tested", "world", "model"]  # fmt: skip
     cells = [_cells(row) for row in reports.values()]
     links = [f'<a href="{escape(name, quote=True)}">{escape(name.removesuffix(".html"))}</a>' for name in reports]
     body = (
@@ -73,9 +73,7 @@ def write_index(folder: Path | str) -> Path:
         "</button></header>"
         + section(
             f"{len(reports)} runs",
-            paragraph(
-                "Newest first. Runs over different days or coins are not comparable; the hold-out column says which read of it."
-            ),
+            paragraph("Newest first. Results over other days or coins do not compare."),
             table(header, cells, links=links),
         )
     )
@@ -86,9 +84,6 @@ def write_index(folder: Path | str) -> Path:
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     return [
-        f"{row['from']} → {row['to']}|{row['coins']} coins",
-        str(row["world"]),
-        str(row["model"]),
         number(row["accuracy_1h"], ".2%"),
         number(row["accuracy_24h_relative"], ".2%"),
         number(row["kappa"], ".0%"),
@@ -97,4 +92,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         number(row["total_return_net"], "+.1%"),
         number(row["trials"], ",d"),
         "–" if row["holdout_reads"] is None else f"read {row['holdout_reads']}",
+        f"{row['from']} → {row['to']}|{row['coins']} coins",
+        str(row["world"]),
+        str(row["model"]),
     ]

@@ -35,10 +35,10 @@ def risk(findings: Findings) -> str:
         "How bad are the bad days?",
         paragraph(
             f"On one day in twenty the account lost more than {number(shown['value_at_risk_95_day'], '.1%')} (value at risk), "
-            f"on average {number(shown['expected_shortfall_95_day'], '.1%')} on those days (CVaR). Skewness of the daily "
-            f"returns {number(shown['skewness_day'], '.2f')}, kurtosis {number(shown['kurtosis_day'], '.1f')} (a normal has 0 "
-            f"and 3); {number(shown['win_rate_days'], '.0%')} of days and {number(shown['win_rate_trades'], '.0%')} of closing trades "
-            "won."
+            f"on average {number(shown['expected_shortfall_95_day'], '.1%')} on those days (CVaR). "
+            f"{number(shown['win_rate_days'], '.0%')} of days and {number(shown['win_rate_trades'], '.0%')} of closing trades "
+            f"won. Skewness of the daily returns {number(shown['skewness_day'], '.2f')}, kurtosis "
+            f"{number(shown['kurtosis_day'], '.1f')}; a normal has 0 and 3."
         ),
         f'<div class="two"><div><h3>Every day</h3>{left}</div>{right}</div>',
     )
@@ -63,8 +63,10 @@ def luck(findings: Findings) -> str:
     said = [f"{found['trials']:,} trials stand in the ledger, {found['traded']:,} of them traded."]
     if found["expected_max_sharpe"] is not None:
         said.append(
-            f"The best of as many without any skill would show a Sharpe ratio of {number(found['expected_max_sharpe'], '.1f')} "
-            "by luck alone; the deflated column is the chance that the true ratio is above that."
+            "The best of as many without any skill, if their ratios scattered as widely as these "
+            f"({number(found['sharpe_spread'], '.1f')}), would show a Sharpe ratio of "
+            f"{number(found['expected_max_sharpe'], '.1f')} by luck alone; the deflated column is the chance that the true ratio "
+            "is above that."
         )
     if found["pbo"] is not None:
         said.append(

@@ -48,12 +48,15 @@ class Outcome:
         return finite(found)
 
     def report(self) -> dict[str, Any]:
-        """Write the report, keep it in MLflow; returns metadata with both addresses."""
+        """Write the report and the index of reports, keep it in MLflow; returns metadata with both addresses."""
+        from crypto_assets.evaluation.report_index import write_index
+
         settings, lake = self.access.settings, self.access.lake
         path = lake.root / "reports" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
         self.assessment.report(path, self.labels)
         latest = lake.root / "reports" / "latest.html"
         latest.write_bytes(path.read_bytes())
+        write_index(path.parent)
         with self.access.tracked("reports", path.stem, market=settings.market, world=settings.world) as recorder:
             recorder.artifact(path)
             recorder.artifact(lake.root / "backtests" / "evaluation.json")

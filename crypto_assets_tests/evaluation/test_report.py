@@ -57,8 +57,8 @@ def world() -> dict:
         "backtest": {"fused": performance(accounts[0])},
         "breakdown": {"1h": {m: {"coin": part, "month": part, "regime": part} for m in (*tables, "base_rate")}},
         "selection": {
-            "trials": 12, "traded": 3, "expected_max_sharpe": 1.5, "deflated_sharpe": {"fused": 0.42}, "pbo": 0.25,
-            "pbo_loss": 0.1, "accounts": 3,
+            "trials": 12, "traded": 3, "sharpe_spread": 1.0, "expected_max_sharpe": 1.5, "deflated_sharpe": {"fused": 0.42},
+            "pbo": 0.25, "pbo_loss": 0.1, "accounts": 3,
         },
         "trials": 12,
         "excluded_zero_returns": {"1h": 3},
