@@ -330,6 +330,23 @@ def features_docs() -> None:
     typer.echo(str(write_page()))
 
 
+sources_app = typer.Typer(help="The sources; `doctor` says how they stand.", no_args_is_help=True)
+app.add_typer(sources_app, name="sources")
+
+
+@sources_app.callback()
+def sources_group() -> None:
+    """The sources; `doctor` says how they stand."""
+
+
+@sources_app.command("docs")
+def sources_docs() -> None:
+    """Write docs/sources.md from the sources."""
+    from crypto_assets.cli.catalogue import write_sources_page
+
+    typer.echo(str(write_sources_page()))
+
+
 ledger_app = typer.Typer(help="Every fit that was ever evaluated, and the locked hold-out.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
 
