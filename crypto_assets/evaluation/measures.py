@@ -81,7 +81,7 @@ def direction(rows: Rows) -> dict[str, Any]:
 
 def _direction_model(rows: Rows, p: Array, loss: Array) -> dict[str, Any]:
     y, hit = rows.y, metrics.hits(p, rows.y)
-    sure, sure_loss = metrics.means_of_most_confident(p, hit), metrics.means_of_most_confident(p, loss)
+    sure, sure_loss = metrics.means_of_most_confident(p, hit, loss)
     precision, recall, f1 = metrics.precision_recall_f1(p, y)
     accuracy = statistics.clustered_mean(hit, rows.cluster)
     times, ic = metrics.information_coefficients(metrics.ranks_within(p, rows.hour), rows.return_ranks, rows.hour)

@@ -77,18 +77,20 @@ def precision_recall_f1(p: Array, y: Array) -> tuple[float, float, float]:
     return precision, right / ups if ups else float("nan"), 2 * right / (forecast + ups) if forecast and ups else float("nan")
 
 
-def means_of_most_confident(p: Array, values: Array) -> Array:
-    """Mean of `values` over the k rows with the largest |p - 1/2|, for k = 1 ... n: the risk-coverage curve.
+def means_of_most_confident(p: Array, *values: Array) -> list[Array]:
+    """Mean of each of `values` over the k rows with the largest |p - 1/2|, for k = 1 ... n: the risk-coverage curves.
 
     With errors as values it is the risk at coverage k / n (Geifman and El-Yaniv 2017), and its mean is their AURC. Rows of
     equal confidence enter with their mean, so the result does not depend on the order of the rows.
     """
+    if not len(p):
+        return [np.empty(0) for _ in values]
     confidence = np.abs(p - 0.5)
     order = np.argsort(-confidence)
-    first = np.flatnonzero(np.r_[True, np.diff(confidence[order]) != 0][: len(p)])
+    first = np.flatnonzero(np.r_[True, np.diff(confidence[order]) != 0])
     size = np.diff(np.r_[first, len(p)])
-    each = np.repeat(np.add.reduceat(values[order], first) / size, size) if len(p) else np.empty(0)
-    return np.cumsum(each) / np.arange(1, len(p) + 1)
+    rows = np.arange(1, len(p) + 1)
+    return [np.cumsum(np.repeat(np.add.reduceat(v[order], first) / size, size)) / rows for v in values]
 
 
 def at_coverage(curve: Array, share: float) -> float:

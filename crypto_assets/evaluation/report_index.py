@@ -72,7 +72,7 @@ def write_index(folder: Path | str) -> Path:
         '<header><div><h1>Reports</h1></div><button id="theme" type="button" aria-label="switch between light and dark">◐'
         "</button></header>"
         + section(
-            f"{len(reports)} runs",
+            f"{len(reports)} run{'s' * (len(reports) != 1)}",
             paragraph("Newest first. Results over other days or coins do not compare."),
             table(header, cells, links=links),
         )

@@ -65,8 +65,8 @@ def luck(findings: Findings) -> str:
         said.append(
             "The best of as many without any skill, if their ratios scattered as widely as these "
             f"({number(found['sharpe_spread'], '.1f')}), would show a Sharpe ratio of "
-            f"{number(found['expected_max_sharpe'], '.1f')} by luck alone; the deflated column is the chance that the true ratio "
-            "is above that."
+            f"{number(found['expected_max_sharpe'], '.1f')} by luck alone; the deflated column is the chance that the true "
+            "ratio is above that."
         )
     if found["pbo"] is not None:
         said.append(

@@ -98,7 +98,7 @@ def test_ece_without_ties_is_the_textbook_sum_over_equal_bins():
 
 
 def share_of(p, values, share):
-    return metrics.at_coverage(metrics.means_of_most_confident(p, values), share)
+    return metrics.at_coverage(metrics.means_of_most_confident(p, values)[0], share)
 
 
 def test_most_confident_share_is_the_mean_of_the_sorted_head():
@@ -186,7 +186,7 @@ def test_precision_recall_and_f1_are_those_of_scikit_learn():
 def test_the_risk_coverage_curve_is_the_mean_of_each_head():
     p, error = RNG.random(300), RNG.integers(0, 2, 300).astype(float)
     head = np.argsort(-np.abs(p - 0.5))
-    curve = metrics.means_of_most_confident(p, error)
+    (curve,) = metrics.means_of_most_confident(p, error)
     assert np.allclose(curve, [error[head[: k + 1]].mean() for k in range(300)])
     assert curve[-1] == pytest.approx(error.mean())
 
@@ -196,7 +196,7 @@ def test_calibrated_confidence_lowers_the_risk_as_its_law_says():
     n = 200_000
     p = np.random.default_rng(0).random(n)
     error = 1 - metrics.hits(p, (np.random.default_rng(1).random(n) < p).astype(float))
-    curve = metrics.means_of_most_confident(p, error)
+    (curve,) = metrics.means_of_most_confident(p, error)
     assert np.allclose(curve[n // 10 :: n // 10], (np.arange(n // 10, n, n // 10) + 1) / n / 4, atol=5e-3)
     assert curve.mean() == pytest.approx(1 / 8, abs=2e-3)
 

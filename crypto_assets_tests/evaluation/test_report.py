@@ -252,7 +252,7 @@ def test_break_even_accuracies():
 def test_accuracy_by_coverage_is_that_of_the_metrics():
     rows = scored_rows()
     drawn = report_data.coverage(rows, "1h")
-    curve = metrics.means_of_most_confident(rows.p, rows.hit)
+    (curve,) = metrics.means_of_most_confident(rows.p, rows.hit)
     assert drawn["coverage"][-1] == 1
     for share, accuracy in drawn.select("coverage", "accuracy").iter_rows():
         assert accuracy == pytest.approx(metrics.at_coverage(curve, share))
