@@ -24,9 +24,9 @@ def listing(lake: Path | None) -> dict[str, Any]:
     ledger = _ledger(lake)
     rows = sorted((_summary(row) for row in ledger.trials()), key=lambda r: (r["from"], r["to"], r["model"], r["hash"]))
     screen.print(_table(rows) if rows else "no trial was evaluated in this lake yet")
-    found = {"trials": rows, "holdout": _holdout(ledger)}
-    screen.print(f"{len(rows)} trials; {_says(found['holdout'])}", highlight=False)
-    return found
+    locked = _holdout(ledger)
+    screen.print(f"{len(rows)} trials; {_says(locked)}", highlight=False)
+    return {"trials": rows, "holdout": locked}
 
 
 def show(name: str, lake: Path | None) -> dict[str, Any]:

@@ -49,7 +49,8 @@ def luck(findings: Findings) -> str:
     found = findings.scores.get("selection")
     if not found or not findings.scores.get("backtest"):
         return ""
-    rows, marked = [], []
+    rows: list[list[str]] = []
+    marked: list[int] = []
     for model, row in findings.scores["backtest"].items():
         marked += [len(rows)] if model == findings.headline else []
         rows.append(
