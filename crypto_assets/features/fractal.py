@@ -54,9 +54,9 @@ def _of_coin(rows: pl.DataFrame) -> pl.DataFrame:
     values = np.full((len(r), len(COLUMNS)), np.nan)
     if len(ends):
         x = r[known]
-        rows = known[ends - 1]
-        values[rows, :-1] = _chaos.rolling(x, ends, WINDOW)
-        values[rows, -1] = _chaos.spectral_entropy(x, ends, WINDOW)
+        at = known[ends - 1]
+        values[at, :-1] = _chaos.rolling(x, ends, WINDOW)
+        values[at, -1] = _chaos.spectral_entropy(x, ends, WINDOW)
     columns = {name: values[:, k] for k, name in enumerate(COLUMNS)}
     return at_bars(returns.with_columns(**columns))
 
