@@ -173,7 +173,7 @@ def _within(values: pl.Series, bounds: Column, rng: np.random.Generator) -> pl.S
         return values
     x = values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     width = (high - low) if low is not None and high is not None else 1e-3 * max(abs(low or high or 1.0), 1e-3)
-    inward = rng.uniform(0.01, 0.1, x.size) * width
+    inward = rng.uniform(0.0005, 0.1, x.size) * width
     if high is not None:
         x = np.where(x > high, high - inward, x)
     if low is not None:

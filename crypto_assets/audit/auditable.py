@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
+from crypto_assets.audit.bystanders import another_day, move_clock, watched
 from crypto_assets.features import FeatureFamily, load_family
 from crypto_assets.lake import Derivation, Reader, derive
 from crypto_assets.market.time import Window
@@ -40,6 +42,10 @@ class Auditable:
     """The moments to try; chosen from the sample where there are none."""
     effort: float = 1.0
     """Share of the cuts that is worth its price: a fit takes seconds where a family takes milliseconds."""
+    beside: Callable[[Reader, Window], list[str]] | None = None
+    """Recomputes and tells what was read besides the reader."""
+    later: Recompute | None = None
+    """Recomputes on another day."""
     tolerance: float = 1e-9
     """Relative difference that counts: the last digits of a sum may depend on how rows were grouped, and the smallest leak
     worth a name is a millionth. What is computed in float32 needs more."""
@@ -52,7 +58,22 @@ def of_family(family: FeatureFamily) -> Auditable:
 
 def of_file(path: Path | str) -> Auditable:
     """The family of a user's file, loaded anew for every recomputation: what a module remembers cannot hide a leak."""
-    return _family(load_family(path), lambda reader, window: derive(load_family(path).derivation(), reader, window))
+
+    def recompute(reader: Reader, window: Window) -> pl.DataFrame:
+        return derive(load_family(path).derivation(), reader, window)
+
+    def beside(reader: Reader, window: Window) -> list[str]:
+        with watched() as read:
+            recompute(reader, window)
+        return list(dict.fromkeys(read))
+
+    def later(reader: Reader, window: Window) -> pl.DataFrame:
+        with another_day():
+            family = load_family(path)
+        move_clock(sys.modules[family.compute.__module__])
+        return derive(family.derivation(), reader, window)
+
+    return replace(_family(load_family(path), recompute), beside=beside, later=later)
 
 
 def of_table(derivation: Derivation) -> Auditable:

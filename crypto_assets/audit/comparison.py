@@ -71,6 +71,8 @@ class Baseline:
         single = np.array([np.array_equal(c, c.astype(np.float32), equal_nan=True) for c in self._values.T], dtype=bool)
         self.tolerance = np.where(single, max(tolerance, FLOAT32), tolerance)
         """By column: what was computed in float32 is held to its precision."""
+        self.largest = [float(np.nanmax(c)) if np.isfinite(c).any() else 0.0 for c in size.T]
+        """By column: the largest absolute value."""
         self.known = np.isfinite(self._values).any(axis=0)
         """By column: whether it has a value anywhere."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 
@@ -28,9 +28,12 @@ FEWEST = 4
 """Cuts that are tried however long one takes."""
 THOROUGH = 24
 """Cuts that are tried in every way; the many single hours after them in the two strongest."""
-FUTURE, UNSTABLE, ORDER, CORRECTED = "future", "not the same twice", "order of rows", "correction"
-SHORT = timedelta(days=10)
-"""A history shorter than this, or than the lookback, is one that code may refuse."""
+FUTURE, UNSTABLE, ORDER = "future", "not the same twice", "order of rows"
+CLOCK, BESIDE = "changes with the day it runs on", "read besides the inputs"
+IN_WORDS = {REMOVED: "removed", UP: "higher", DOWN: "lower", MIXED: "other ones", REVISED: "corrected"}
+SHORTER = (REMOVED, REVISED)
+"""Ways that may leave a coin with a bar or two, or with two rows of one key: code that refuses those is remarked on, and judged
+by the other ways."""
 ROWS = ""
 """Stands for the presence of rows where columns are counted."""
 
@@ -101,12 +104,14 @@ def audit(
     `seconds` of CPU time are spent (after FEWEST cuts), or every column has been seen to leak. A family too slow for that is
     audited on a few coins. Raises AuditError, naming the family and its inputs, when its code cannot read the unchanged rows.
     """
+    sample.frames(what.inputs)  # read before the clock runs
     started = time.process_time()
     run = _begin(what, sample)
     _repeat(run)
     if run.pace > seconds / AT_LEAST and what.lookback is not None and len(sample.symbols) > FEW_COINS:
         run = _begin(what, sample.fewer(FEW_COINS))
         _repeat(run)
+    _beside(run)
     _reorder(run)
     _cut_everywhere(run, cuts, started + seconds, light, progress)
     _name_leaks(run)
@@ -149,6 +154,23 @@ def _repeat(run: _Run) -> None:
     run.pace = time.process_time() - started
     run.unstable = set(found.values)
     run.outcome.leaks += [_leak(run, c, d, None, UNSTABLE) for c, d in found.values.items()]
+
+
+def _beside(run: _Run) -> None:
+    """What a family takes from elsewhere than its inputs: the day it runs on, files, databases, addresses."""
+    what, frames = run.what, Frames(run.frames)
+    if what.later is not None:
+        found = replace(run, what=replace(what, recompute=what.later)).compare(frames, None, "on another day", excused=True)
+        run.outcome.leaks += [_leak(run, c, d, None, CLOCK) for c, d in found.values.items()]
+        run.unstable |= set(found.values)
+    read = what.beside(frames, run.sample.window) if what.beside is not None else []
+    if read and run.base.frame.height:
+        size = run.base.largest
+        first = run.base.frame[what.claim].min()
+        run.outcome.leaks += [
+            Leak(f"{what.prefix}{c}", first, size[n], ", ".join(read), BESIDE, run.base.frame.height)  # type: ignore[arg-type]
+            for n, c in enumerate(run.base.columns)
+        ]
 
 
 def _reorder(run: _Run) -> None:
@@ -205,9 +227,13 @@ def _ways(n: int, light: bool) -> tuple[str, ...]:
 
 def _try(run: _Run, futures: Alternatives, way: str, cut: datetime, tables: Collection[str] | None = None) -> None:
     """One recomputation; its evidence is kept."""
-    excused = way == REMOVED and cut < run.sample.window.start + max(run.what.lookback or SHORT, SHORT)
-    note = f"when its inputs after {cut:%Y-%m-%d %H:%M} are {way}"
-    found = run.compare(futures.at(way, cut, tables), cut, note, excused=excused)
+    chosen = list(tables or run.frames)
+    note = f"when the rows of {', '.join(chosen)} after {cut:%Y-%m-%d %H:%M} are {IN_WORDS[way]}"
+    failed = len(run.outcome.errors)
+    found = run.compare(futures.at(way, cut, chosen), cut, note, excused=way in SHORTER)
+    if len(run.outcome.errors) > failed and len(chosen) > 1:
+        alone = [name for name in chosen if run.quietly(futures.at(way, cut, [name]), cut) is None]
+        run.outcome.errors[-1] = run.outcome.errors[-1].replace(", ".join(chosen), ", ".join(alone or chosen))
     for column, difference in found.values.items():
         _keep(run.hits, column, difference, way, cut)
     for column, difference in (found.lost or {}).items():
@@ -269,7 +295,7 @@ def _carried(run: _Run, futures: Alternatives, way: str, cut: datetime) -> dict[
         return {name: set(run.base.columns) for name in tables}
     found = {}
     for name in tables:
-        differences = run.compare(futures.at(way, cut, [name]), cut, f"when {name} alone is {way}")
+        differences = run.compare(futures.at(way, cut, [name]), cut, f"when {name} alone is {IN_WORDS[way]} after {cut:%Y-%m-%d %H:%M}")
         found[name] = set(differences.values) | set(differences.lost or {})
     return found
 

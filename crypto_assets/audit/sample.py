@@ -1,8 +1,7 @@
-"""The rows an audit works on: some weeks of a reader's tables, with the holes, nulls, listings and delistings of real data.
+"""The rows an audit works on: some weeks of a reader's tables, with the rare rows of real data.
 
-A leak that shows only where a bar is missing or a value is null cannot be found in rows that have neither, so some are made:
-bars removed, optional values blanked, one coin listed late and one delisted early. Every change is a possible history, the
-same one every time.
+The rows are seasoned (`seasoning.py`): a leak that shows only where a bar is missing, a value null or a move extreme cannot be
+found in rows that have none of them.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from datetime import datetime
 import polars as pl
 
 from crypto_assets.audit.alternatives import in_key_order, is_closed, key_of
+from crypto_assets.audit.seasoning import seasoned
 from crypto_assets.curation import discover as curated
 from crypto_assets.lake import TABLES, Frames, Reader, derive
 from crypto_assets.lake.store import nothing
-from crypto_assets.lake.tables import UTC_US
 from crypto_assets.market.errors import LakeError
 from crypto_assets.market.time import DAY, HOUR, Window
 from crypto_assets.sources import discover
@@ -32,9 +31,6 @@ SLOW_ROWS_A_DAY = 200
 MOST_ROWS = 60_000
 """Of a table with more rows the last days alone are taken."""
 PROBE = 2 * DAY
-MISSING, BLANK = 6, 20
-"""Bars removed and optional values blanked, of a thousand."""
-OUTAGE = 2 * HOUR
 
 
 class Sample:
@@ -141,44 +137,9 @@ def closes(sample: Sample, *, rough: bool = True) -> pl.DataFrame:
     return rows.select("symbol", ts=pl.col("ts") + HOUR)
 
 
-def seasoned(table: str, rows: pl.DataFrame, window: Window, symbols: Sequence[str]) -> pl.DataFrame:
-    """The rows with some bars missing, one coin listed late and one delisted early, and optional values blank here and there.
-
-    The choice depends on symbol and hour alone, so that every table of bars loses the same ones.
-    """
-    if is_closed(table) and "symbol" in rows.columns:
-        rows = rows.filter(_kept(window, symbols))
-    known = TABLES.get(table)
-    optional = [c for c, f in known.fields.items() if f.nullable and c not in key_of(table, rows)] if known else []
-    if not optional or rows.is_empty():
-        return rows
-    keys = [c for c in ("symbol", "ts") if c in rows.columns]
-    draws = {c: rows.select(pl.struct(keys).hash(n + 11)).to_series() % 1000 for n, c in enumerate(optional)}
-    return rows.with_columns(pl.when(pl.Series(d >= BLANK)).then(pl.col(c)).alias(c) for c, d in draws.items())
-
-
-def _kept(window: Window, symbols: Sequence[str]) -> pl.Expr:
-    length = window.end - window.start
-    ts, symbol = pl.col("ts"), pl.col("symbol")
-    dropped = pl.struct("symbol", "ts").hash(7) % 1000 < MISSING
-    noon = _moment(window.start + length * 0.55)
-    dropped |= ts.is_between(noon, noon + OUTAGE, closed="left")
-    for n, coin in enumerate(symbols):
-        gap = _moment(window.start + length * (0.2 + 0.6 * n / max(len(symbols), 1)))
-        dropped |= (symbol == coin) & ts.is_between(gap, gap + (1 + n % 5) * HOUR, closed="left")
-    if len(symbols) > 3:
-        dropped |= (symbol == symbols[-1]) & (ts < _moment(window.start + length * 0.25))
-        dropped |= (symbol == symbols[-2]) & (ts >= _moment(window.start + length * 0.8))
-    return ~dropped
-
-
 def _of_coins(rows: pl.DataFrame, symbols: Sequence[str]) -> pl.DataFrame:
     """The rows of these coins, of the whole market, and of tables that have no coins."""
     return rows.filter(pl.col("symbol").is_in([*symbols, "ALL"])) if "symbol" in rows.columns else rows
-
-
-def _moment(when: datetime) -> pl.Expr:
-    return pl.lit(when.replace(minute=0, second=0, microsecond=0), dtype=UTC_US)
 
 
 def day_order(table: str, rows: pl.DataFrame) -> pl.DataFrame:

@@ -230,7 +230,7 @@ def _show(done: Sequence[Outcome]) -> None:
 
 
 def _leaks(leaks: Sequence[Any]) -> Table:
-    table = Table(title=f"{len(leaks)} leaks", title_justify="left", title_style="red")
+    table = Table(title="1 leak" if len(leaks) == 1 else f"{len(leaks)} leaks", title_justify="left", title_style="red")
     for name in ("column", "first row", "size", "carried by", "what", "after"):
         table.add_column(name)
     for leak in leaks[:MOST_LINES]:
