@@ -117,8 +117,11 @@ def source_named(table: str) -> Source:
     if name in sources:
         return sources[name]
     near = difflib.get_close_matches(name, sources, n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise ImportRefusedError(f"no raw table {table!r}: there are {', '.join(sources)}{hint}")
+    core = [n for n, source in sources.items() if source.is_core]
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise ImportRefusedError(
+        f"no raw table {table!r}: {hint}The core tables are {', '.join(core)}; all {len(sources)} are in docs/sources.md"
+    )
 
 
 def _folder(lake: Lake, source: Source) -> Path:
