@@ -3,7 +3,10 @@
 Importing this module imports Dagster and polars and nothing heavier; torch, MLflow, ccxt and the rest load inside the steps.
 """
 
+import gc
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -23,6 +26,19 @@ from crypto_assets.settings import Settings, load
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection inside: what is made here lives as long as the process; looking through it costs a fifth."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@_uncollected()
 def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definitions:
     """The definitions for `settings` (by default: the environment, and the stamp of the lake it names).
 
