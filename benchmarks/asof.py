@@ -1,9 +1,9 @@
 """Claim: `as_known`, the one as-of join of all features, is faster than pandas' `merge_asof` and gives the same values.
 
 How: 40 sources of 20,000 rows each (value, moment, first moment known) are joined onto 70,080 decision times (8 coins x one
-year of hours): everything known by then. pandas: `merge_asof` on the publication time, source by source. Ours: `as_known`, which
-also sorts, keeps the newest described moment and drops what is too old. Both sort the decision times once, in the time that
-counts. Wall and CPU seconds, one thread, in turns.
+year of hours): everything known by then. pandas: `merge_asof` on the publication time, source by source. Ours: `as_known`,
+which also sorts, keeps the newest described moment and drops what is too old. Both sort the decision times once, in the time
+that counts. Wall and CPU seconds, one thread, in turns.
 
 Checked first: on tables without late publications, where both mean the same, all values are identical.
 """
