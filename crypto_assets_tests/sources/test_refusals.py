@@ -134,7 +134,7 @@ def test_a_provider_that_may_fail_leaves_an_empty_table_and_a_reason(name: str, 
     assert source.may_fail
     monkeypatch.setattr(type(source.history), "before", lambda *_: None)
     with client(faults=[f"{source.provider}:{fault}"]) as http:
-        rows, reason = fetched(source, SimpleNamespace(settings=http.settings, http=http, lake=None), MONDAY)
+        rows, reason = fetched(source, SimpleNamespace(settings=http.settings, http=http, lake=None, now=http.now), MONDAY)
     assert rows.schema == source.table.schema()
     assert rows.is_empty()
     assert f"and did: {source.provider}: " in reason
@@ -144,7 +144,7 @@ def test_other_providers_fail_their_step(monkeypatch):
     monkeypatch.setattr("crypto_assets.sources._http.ATTEMPTS", 1)
     source = SOURCES["wikimedia_pageviews"]
     with client(faults=["wikimedia:500 always"]) as http, pytest.raises(UnavailableError):
-        fetched(source, SimpleNamespace(settings=http.settings, http=http, lake=None), MONDAY)
+        fetched(source, SimpleNamespace(settings=http.settings, http=http, lake=None, now=http.now), MONDAY)
 
 
 def test_a_row_of_google_trends_carries_its_request_and_is_known_after_it():
