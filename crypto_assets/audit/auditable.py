@@ -16,6 +16,8 @@ from crypto_assets.lake import Derivation, Reader, derive
 from crypto_assets.market.time import Window
 
 Recompute = Callable[[Reader, Window], pl.DataFrame]
+FIGURES = timedelta(days=4)
+"""Of a derived table that looks neither back nor ahead and has no bars, for example scored texts, this much is enough."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Auditable:
     """By column, where that is less."""
     cuts: tuple[datetime, ...] = ()
     """The moments to try; chosen from the sample where there are none."""
+    span: timedelta | None = None
+    """How much of the end of the sample is looked at; all of it without."""
     effort: float = 1.0
     """Share of the cuts that is worth its price: a fit takes seconds where a family takes milliseconds."""
     beside: Callable[[Reader, Window], list[str]] | None = None
@@ -85,6 +89,7 @@ def of_table(derivation: Derivation) -> Auditable:
         keys=(*derivation.table.key, "available_at"),
         claim="available_at",
         prefix=f"{derivation.name.split('/')[-1]}.",
+        span=None if derivation.table.cadence or derivation.lookahead else FIGURES,
     )
 
 

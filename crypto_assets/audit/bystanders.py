@@ -74,7 +74,9 @@ def _replace_readers(found: list[str]) -> list[tuple[types.ModuleType, str, Any]
     undo = []
     for module_name, is_reader in READERS.items():
         module = sys.modules.get(module_name)
-        for name in [n for n in dir(module) if is_reader(n)] if module else []:
+        if module is None:
+            continue
+        for name in [n for n in dir(module) if is_reader(n)]:
             original = getattr(module, name)
             if callable(original):
                 undo.append((module, name, original))

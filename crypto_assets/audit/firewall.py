@@ -18,12 +18,13 @@ from crypto_assets.audit.sample import Sample, closes, day_order, time_order
 from crypto_assets.audit.starts import warmups
 from crypto_assets.lake import Frames, Reader
 from crypto_assets.market.errors import AuditError, CryptoAssetsError
+from crypto_assets.market.time import Window
 
 Progress = Callable[[int, int], None]
 """Called with the cuts done and the cuts there may be."""
 AT_LEAST = 40
 """Recomputations that must fit in the time there is; else fewer coins are audited."""
-FEW_COINS = 3
+FEW_COINS = 4
 FEWEST = 4
 """Cuts that are tried however long one takes."""
 THOROUGH = 24
@@ -65,6 +66,11 @@ class _Run:
     pace: float = 0.0
     """CPU seconds of one recomputation."""
 
+    @property
+    def window(self) -> Window:
+        """What is recomputed."""
+        return _window(self.what, self.sample)
+
     def compare(self, reader: Reader, cut: datetime | None, note: str, *, excused: bool = False) -> Differences:
         """What differs from the base, unstable columns left out.
 
@@ -72,7 +78,7 @@ class _Run:
         """
         self.outcome.recomputed += 1
         try:
-            made = self.what.recompute(reader, self.sample.window)
+            made = self.what.recompute(reader, self.window)
         except Exception as error:  # the user's code may raise anything
             notes = self.outcome.remarks if excused else self.outcome.errors
             text = f"{self.what.name} fails {note}: {_short(error)}"
@@ -108,11 +114,12 @@ def audit(
     started = time.process_time()
     run = _begin(what, sample)
     _repeat(run)
-    if run.pace > seconds / AT_LEAST and what.lookback is not None and len(sample.symbols) > FEW_COINS:
+    if run.pace > seconds / AT_LEAST and what.at_closes and len(sample.symbols) > FEW_COINS:
         run = _begin(what, sample.fewer(FEW_COINS))
         _repeat(run)
     _beside(run)
-    _reorder(run)
+    if what.lookback is not None:
+        _reorder(run, light)
     _cut_everywhere(run, cuts, started + seconds, light, progress)
     _name_leaks(run)
     _warm(run)
@@ -125,11 +132,11 @@ def _begin(what: Auditable, sample: Sample) -> _Run:
     outcome = Outcome(what.name)
     frames = sample.frames(what.inputs)
     try:
-        made = what.recompute(Frames(frames), sample.window)
+        made = what.recompute(Frames(frames), _window(what, sample))
     except Exception as rough:
         frames = sample.frames(what.inputs, rough=False)
         try:
-            made = what.recompute(Frames(frames), sample.window)
+            made = what.recompute(Frames(frames), _window(what, sample))
         except CryptoAssetsError:
             raise
         except Exception as error:
@@ -142,9 +149,17 @@ def _begin(what: Auditable, sample: Sample) -> _Run:
     base = Baseline(made, what.keys, what.claim, counted if counted is not None and counted.height else None, what.tolerance)
     outcome.columns = len(base.columns)
     empty = [c for c, known in zip(base.columns, base.known, strict=True) if not known]
-    if empty:
+    if empty and what.lookback is not None:
         outcome.remarks.append(f"{what.name}: no value to look at in {', '.join(empty)}")
     return _Run(what, sample, outcome, frames, base)
+
+
+def _window(what: Auditable, sample: Sample) -> Window:
+    return (
+        sample.window
+        if what.span is None
+        else Window(max(sample.window.start, sample.window.end - what.span), sample.window.end)
+    )
 
 
 def _repeat(run: _Run) -> None:
@@ -163,7 +178,7 @@ def _beside(run: _Run) -> None:
         found = replace(run, what=replace(what, recompute=what.later)).compare(frames, None, "on another day", excused=True)
         run.outcome.leaks += [_leak(run, c, d, None, CLOCK) for c, d in found.values.items()]
         run.unstable |= set(found.values)
-    read = what.beside(frames, run.sample.window) if what.beside is not None else []
+    read = what.beside(frames, run.window) if what.beside is not None else []
     if read and run.base.frame.height:
         size = run.base.largest
         first = run.base.frame[what.claim].min()
@@ -173,17 +188,19 @@ def _beside(run: _Run) -> None:
         ]
 
 
-def _reorder(run: _Run) -> None:
+def _reorder(run: _Run, light: bool) -> None:
     """The same rows in another order that a reader may yield must give the same values; a wild order is worth a remark."""
-    for order in (day_order, time_order):
+    for order in (day_order,) if light else (day_order, time_order):
         frames = {name: order(name, frame) for name, frame in run.frames.items()}
         excused = order is not day_order
         found = run.compare(Frames(frames), None, "with its input rows in another order", excused=excused)
         run.ordered |= {c: _leak(run, c, d, _reordered(run, frames, c), ORDER) for c, d in found.values.items()}
+    if light:
+        return
     shuffled = {name: frame.sample(fraction=1, shuffle=True, seed=5) for name, frame in run.frames.items()}
-    found = run.quietly(Frames(shuffled), None)
-    if found is None or found:
-        names = ", ".join(found.values) if found else "it"
+    wild = run.quietly(Frames(shuffled), None)
+    if wild is None or wild:
+        names = ", ".join(wild.values) if wild else "it"
         run.outcome.remarks.append(f"{run.what.name}: {names or 'it'} relies on the order of its input rows: sort them first")
 
 
@@ -198,7 +215,7 @@ def _reordered(run: _Run, frames: dict[str, pl.DataFrame], column: str) -> str:
 
 
 def _cut_everywhere(run: _Run, cuts: int | None, deadline: float, light: bool, progress: Progress | None) -> None:
-    places = list(run.what.cuts) or choose(run.sample.window, run.frames, run.base.frame)
+    places = list(run.what.cuts) or choose(run.window, run.frames, run.base.frame)
     places = places if cuts is None else places[: max(1, round(cuts * run.what.effort))]
     futures = Alternatives(run.frames)
     restated = [name for name in run.frames if name in RESTATED]
@@ -295,7 +312,8 @@ def _carried(run: _Run, futures: Alternatives, way: str, cut: datetime) -> dict[
         return {name: set(run.base.columns) for name in tables}
     found = {}
     for name in tables:
-        differences = run.compare(futures.at(way, cut, [name]), cut, f"when {name} alone is {IN_WORDS[way]} after {cut:%Y-%m-%d %H:%M}")
+        words = f"when {name} alone is {IN_WORDS[way]} after {cut:%Y-%m-%d %H:%M}"
+        differences = run.compare(futures.at(way, cut, [name]), cut, words)
         found[name] = set(differences.values) | set(differences.lost or {})
     return found
 

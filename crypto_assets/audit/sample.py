@@ -23,8 +23,9 @@ from crypto_assets.sources import discover
 CANDLES = "curated/candles"
 DAYS = 45
 """Length of a sample: a month's turn lies in it wherever it begins, and windows of four weeks fill."""
-HISTORY = 110 * DAY
-"""How much further back slow tables are read: their scores look back 90 days."""
+HISTORY, LONG_HISTORY = 110 * DAY, 420 * DAY
+"""How much further back slow tables are read: their scores look back 90 days; a few columns a year, where the rows are few."""
+HISTORY_ROWS = 8_000
 COINS = 12
 SLOW_ROWS_A_DAY = 200
 """A table with more rows a day than this begins with the sample."""
@@ -72,8 +73,8 @@ class Sample:
         self._plain[table] = self._rough[table] = in_key_order(table, rows)
 
     def fewer(self, coins: int) -> Sample:
-        """The sample of the first coin and of the last ones, which are listed late and delisted early."""
-        chosen = [self.symbols[0], *self.symbols[-(coins - 1) :]]
+        """The sample of the first coins and of the last two, which are listed late and delisted early."""
+        chosen = [*self.symbols[: coins - 2], *self.symbols[-2:]]
         smaller = Sample(self.reader, self.window, chosen, self.origin)
         for kept, found in ((smaller._plain, self._plain), (smaller._rough, self._rough)):
             kept |= {
@@ -96,7 +97,7 @@ class Sample:
         probed = self.reader.scan(table, end - PROBE, end).select(pl.len()).collect().item() if table in TABLES else 0
         a_day = max(probed / (PROBE / DAY), 1)
         if a_day <= SLOW_ROWS_A_DAY and not is_closed(table):
-            return self.window.start - HISTORY
+            return self.window.start - min(LONG_HISTORY, max(HISTORY, HISTORY_ROWS / a_day * DAY))
         return max(self.window.start, end - max(MOST_ROWS / a_day, 2) * DAY)
 
 

@@ -178,7 +178,7 @@ def _audited(things: Sequence[Auditable], sample: Sample, cuts: int | None, seco
     """`cuts` as asked for; without it as many as fit in `seconds` each, or a few in a few seconds."""
     from crypto_assets.audit import audit
 
-    done = []
+    done: list[Outcome] = []
     light = cuts is None and seconds is None
     limit = NO_LIMIT if cuts is not None else seconds or OWN_SECONDS
     most = OWN_CUTS if light else cuts

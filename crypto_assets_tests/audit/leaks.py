@@ -91,7 +91,7 @@ def backfilled(candles):
 @leak({"fear": "raw/fear_greed"})
 def backfilled_between_publications(candles, fear):
     known = fear.select(ts="available_at", v="value_pct")
-    return x(bars(candles).join(known, on="ts", how="left"), pl.col("v").backward_fill().over("symbol"))
+    return x(bars(candles).join(known, on="ts", how="left", maintain_order="left"), pl.col("v").backward_fill().over("symbol"))
 
 
 @leak()
@@ -195,7 +195,7 @@ def is_there_a_next_bar(candles):
 @leak()
 def row_exists_if_the_next_does(candles):
     later = bars(candles).select("symbol", pl.col("ts") - HOUR)
-    return x(bars(candles).join(later, on=["symbol", "ts"], how="inner"), ret)
+    return x(bars(candles).join(later, on=["symbol", "ts"], how="inner", maintain_order="left"), ret)
 
 
 @leak()

@@ -124,7 +124,8 @@ def join_left_then_roll(candles):
     r = bars(candles).with_columns(r=ret)
     m = r.group_by("ts").agg(m=pl.col("r").mean())
     return x(
-        r.join(m, on="ts", how="left").with_columns(e=pl.col("r") - pl.col("m")), pl.col("e").rolling_mean(24).over("symbol")
+        r.join(m, on="ts", how="left", maintain_order="left").with_columns(e=pl.col("r") - pl.col("m")),
+        pl.col("e").rolling_mean(24).over("symbol"),
     )
 
 

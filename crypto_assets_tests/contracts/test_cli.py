@@ -31,6 +31,7 @@ CONTRACT = {
     "import": ("TABLE", "FILES", "--source", "--map", "--where", "--lake", "--json"),
     "build": ("--world", "--from", "--to", "--select", "--lake"),
     "evaluate": ("--from", "--to", "--train-from", "--preset", "--features", "--lake", "--json"),
+    "audit": ("--features", "--cuts", "--lake", "--json"),
     "features list": ("--json",),
     "features docs": (),
     "ledger list": ("--lake", "--json"),

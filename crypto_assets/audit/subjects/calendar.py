@@ -69,6 +69,7 @@ def early(source: Source, rows: pl.DataFrame, into: Outcome) -> None:
     wrong = due.filter(pl.col("available_at") < pl.col("_due"))
     if wrong.height:
         first: datetime = wrong["ts"].min()  # type: ignore[assignment]
-        hours = (wrong["_due"] - wrong["available_at"]).dt.total_microseconds().max() / 3.6e9  # type: ignore[operator]
+        late: int = (wrong["_due"] - wrong["available_at"]).dt.total_microseconds().max()  # type: ignore[assignment]
+        hours = late / 3.6e9
         name = source.table.name
         into.leaks.append(Leak(f"{name}.available_at", first, hours, name, "published early", wrong.height))

@@ -52,9 +52,9 @@ def auditables(context: Context) -> Iterator[Auditable]:
     fold = context.fold
     if fold is None or not context.families or context.matrix.is_empty():
         return
-    context.sample.provide(MATRIX, context.matrix)
-    context.sample.provide(TARGETS, context.targets)
     panels = _Panels(_columns(context.matrix), tuple(sorted(context.matrix["symbol"].unique())))
+    context.sample.provide(MATRIX, context.matrix.select("symbol", "ts", "available_at", "return_1h", *panels.columns))
+    context.sample.provide(TARGETS, context.targets)
     yield _fit("models/nets inputs", _net_inputs, panels, fold)
     for name in registry.MODELS:
         if not _is_net(name):
