@@ -52,7 +52,8 @@ class Settings(BaseSettings):
     contact: str = "crypto_assets (https://example.invalid/contact)"
     """User-Agent: some providers require a way to reach you."""
     redis_url: SecretStr | None = None
-    """Redis for the hot store, for example redis://127.0.0.1:6379/0; an embedded store inside the lake when unset."""
+    """Redis for the hot store, for example redis://127.0.0.1:6379/0; an embedded store inside the lake when unset. Plain
+    `REDIS_URL` is taken too."""
     text_scorer: str = "vader"
     """Who reads texts: `vader` (offline), `transformers` (extra `[nlp]`), or `package.module:OBJECT`, a Scorer of your own."""
     allow_model_download: bool = False
@@ -148,6 +149,8 @@ def load(**overrides: Any) -> Settings:
     Raises SettingsError naming every variable or option that is wrong, its value, and what is allowed.
     """
     given = {k: v for k, v in overrides.items() if v is not None}
+    if os.environ.get("REDIS_URL") and f"{PREFIX}REDIS_URL" not in os.environ:
+        given.setdefault("redis_url", os.environ["REDIS_URL"])
     try:
         return Settings(**given)
     except ValidationError as error:

@@ -43,3 +43,10 @@ def test_an_option_wins_over_the_environment(monkeypatch):
     monkeypatch.setenv("CRYPTO_ASSETS_MARKET", "null")
     assert load().market == "null"
     assert load(market="regime").market == "regime"
+
+
+def test_redis_is_found_under_its_plain_name_too(monkeypatch):
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    assert load().redis_url.get_secret_value() == "redis://127.0.0.1:1/0"
+    monkeypatch.setenv("CRYPTO_ASSETS_REDIS_URL", "redis://127.0.0.1:2/0")
+    assert load().redis_url.get_secret_value() == "redis://127.0.0.1:2/0"
