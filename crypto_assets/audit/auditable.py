@@ -74,7 +74,9 @@ def of_file(path: Path | str) -> Auditable:
     def later(reader: Reader, window: Window) -> pl.DataFrame:
         with another_day():
             family = load_family(path)
-        move_clock(sys.modules[family.compute.__module__])
+        module = sys.modules[family.compute.__module__]
+        if getattr(module, "FAMILY", None) is family:  # the file itself, not a package it takes its compute from
+            move_clock(module)
         return derive(family.derivation(), reader, window)
 
     return replace(_family(load_family(path), recompute), beside=beside, later=later)

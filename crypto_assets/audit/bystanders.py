@@ -29,6 +29,7 @@ READERS: dict[str, Callable[[str], bool]] = {
     "crypto_assets.lake": lambda name: name == "Lake",
     "numpy": lambda name: name in ("load", "loadtxt", "genfromtxt", "fromfile", "memmap"),
 }
+PACKAGES = {"site-packages", "dist-packages", ".cache", "__pycache__"}
 _seen: list[list[str]] = []
 """The lists that are being filled; the hook below cannot be taken away, so it looks here."""
 _hooked: list[bool] = []
@@ -65,9 +66,10 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _is_data(path: str) -> bool:
-    """Whether a path is of data and not of an installed package."""
+    """Whether a path is of data, and not of an installed package or its cache."""
     file = Path(path)
-    return file.suffix.lower() in DATA and not any(str(file).startswith(p) for p in (sys.prefix, sys.base_prefix))
+    own = str(file).startswith((sys.prefix, sys.base_prefix)) or PACKAGES & set(file.parts)
+    return file.suffix.lower() in DATA and not own
 
 
 def _replace_readers(found: list[str]) -> list[tuple[types.ModuleType, str, Any]]:

@@ -32,6 +32,8 @@ def choose(window: Window, frames: Mapping[str, pl.DataFrame], made: pl.DataFram
     """
     hours = [window.start + n * HOUR for n in range(1, window.hours)]
     between = [m for m in made["ts"].unique().sort() if m.minute or m.second or m.microsecond]
+    if len(hours) < 3:
+        return hours
     rng = np.random.default_rng(seed)
     at_random = [hours[i] for i in rng.permutation(len(hours))[:EACH]]
     rare = rare_rows(made)

@@ -65,6 +65,8 @@ class Outcome:
     remarks: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     """Where its own code failed on rows it must be able to read."""
+    unseen: list[str] = field(default_factory=list)
+    """Columns that have no value anywhere in the sample."""
     cuts: int = 0
     recomputed: int = 0
     seconds: float = 0.0

@@ -148,9 +148,10 @@ def _begin(what: Auditable, sample: Sample) -> _Run:
     counted = closes(sample, rough=frames == sample.frames(what.inputs)) if what.at_closes else None
     base = Baseline(made, what.keys, what.claim, counted if counted is not None and counted.height else None, what.tolerance)
     outcome.columns = len(base.columns)
-    empty = [c for c, known in zip(base.columns, base.known, strict=True) if not known]
-    if empty and what.lookback is not None:
-        outcome.remarks.append(f"{what.name}: no value to look at in {', '.join(empty)}")
+    outcome.unseen = [f"{what.prefix}{c}" for c, known in zip(base.columns, base.known, strict=True) if not known]
+    if outcome.unseen and what.lookback is not None:
+        names = ", ".join(c.removeprefix(what.prefix) for c in outcome.unseen)
+        outcome.remarks.append(f"{what.name}: no value to look at in {names}")
     return _Run(what, sample, outcome, frames, base)
 
 

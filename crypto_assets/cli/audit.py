@@ -97,20 +97,19 @@ class Stored:
 
         self.lake = lake
         self.sources = {source.table.name: source for source in discover().values()}
+        self._imported: dict[str, pl.DataFrame] = {}
 
     def scan(self, table: str, start: datetime | None = None, end: datetime | None = None) -> pl.LazyFrame:
         """Rows of `table` with `start <= ts < end`."""
-        import polars as pl
-
-        from crypto_assets.lake import quarantine
+        from crypto_assets.lake import Frames, quarantine
         from crypto_assets.sources import _archive
 
         if self.lake.days(table) or table not in self.sources:
             return self.lake.scan(table, start, end)
-        rows = quarantine.split(self.sources[table].table, _archive.read(self.lake, self.sources[table])).good
-        return rows.lazy().filter(
-            pl.lit(True) if start is None else pl.col("ts") >= start, pl.lit(True) if end is None else pl.col("ts") < end
-        )
+        if table not in self._imported:
+            source = self.sources[table]
+            self._imported[table] = quarantine.split(source.table, _archive.read(self.lake, source)).good
+        return Frames(self._imported).scan(table, start, end)
 
 
 class Simulated:
@@ -158,7 +157,16 @@ class Simulated:
 def _files(files: Sequence[Path], sample: Sample, cuts: int | None) -> list[Outcome]:
     from crypto_assets.audit.auditable import of_file
 
-    return _audited([of_file(file) for file in files], sample, cuts, FILE_SECONDS)
+    things = [of_file(file) for file in files]
+    done = _audited(things, sample, cuts, FILE_SECONDS)
+    if not isinstance(sample.reader, Stored) or not any(o.unseen for o in done):
+        return done
+    unseen = {o.name: o for o in done if o.unseen}
+    for other in _audited([t for t in things if t.name in unseen], simulated(), cuts, FILE_SECONDS):
+        found = unseen[other.name]
+        found.leaks += [leak for leak in other.leaks if leak.column in found.unseen]
+        found.remarks.append(f"{other.name}: the columns without a value in the lake were audited on the simulated market")
+    return done
 
 
 def _everything(sample: Sample, cuts: int | None) -> list[Outcome]:

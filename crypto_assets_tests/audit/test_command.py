@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,6 +124,23 @@ def test_it_works_on_what_was_only_imported(ended, tmp_path, monkeypatch):
     assert not ending.value.code
     assert sample_of(Path(imported)).symbols == ("BTC", "ETH")
     assert ended(LEAKY, "--cuts", "8", "--lake", imported)[0] == 1
+
+
+def test_a_column_that_the_lake_has_no_rows_for_is_audited_on_the_simulated_market(ended, lake, tmp_path):
+    only = tmp_path / "only"
+    shutil.copytree(lake / "raw" / "binance_perp_candles", only / "raw" / "binance_perp_candles")
+    body = """
+    rows = candles.with_columns(pl.col("ts") + pl.duration(hours=1)).sort("ts")
+    return rows.join_asof(fear.sort("ts").select("ts", momentum_1d="value_pct"), on="ts").select("symbol", "ts", "momentum_1d")
+"""
+    (tmp_path / "fear.py").write_text(
+        HEAD.replace("(candles: pl.LazyFrame)", "(candles, fear)")
+        + body
+        + TAIL.replace('{"candles": "curated/candles"}', '{"candles": "curated/candles", "fear": "raw/fear_greed"}')
+    )
+    status, found, _ = ended(None, "--lake", str(only), "--features", str(tmp_path / "fear.py"), "--cuts", "30")
+    assert status == 1
+    assert [(leak["column"], leak["input"]) for leak in found["leaks"]] == [("mine.momentum_1d", "raw/fear_greed")]
 
 
 @pytest.mark.slow

@@ -101,6 +101,17 @@ def compute(candles):
     assert kinds(audit(of_source(body), sample, cuts=4)) == {"mine.x": "changes with the day it runs on"}
 
 
+def test_a_moment_written_into_the_code_is_no_clock(of_source, sample):
+    body = f"""
+MOMENT = datetime(2023, 12, 20, 12, tzinfo=calendar.timezone.utc)
+def compute(candles):
+    {ROWS}
+    ts = pl.col("ts")
+    return rows.select("symbol", "ts", x=(ts - pl.lit(MOMENT)).dt.total_hours(), y=ts.is_between(MOMENT, MOMENT + timedelta(days=3)))
+"""
+    assert kinds(audit(of_source(body), sample, cuts=4)) == {}
+
+
 def test_noise_is_not_the_same_twice(of_source, sample):
     body = f"""
 import random
