@@ -107,7 +107,8 @@ MOMENT = datetime(2023, 12, 20, 12, tzinfo=calendar.timezone.utc)
 def compute(candles):
     {ROWS}
     ts = pl.col("ts")
-    return rows.select("symbol", "ts", x=(ts - pl.lit(MOMENT)).dt.total_hours(), y=ts.is_between(MOMENT, MOMENT + timedelta(days=3)))
+    later = ts.is_between(MOMENT, MOMENT + timedelta(days=3))
+    return rows.select("symbol", "ts", x=(ts - pl.lit(MOMENT)).dt.total_hours(), y=later)
 """
     assert kinds(audit(of_source(body), sample, cuts=4)) == {}
 
