@@ -80,7 +80,9 @@ def timed(module: str, lake: str) -> dict[str, Any]:
 def check(found: dict[str, Any]) -> None:
     """The graph is whole and no heavy library came with it."""
     require(found["assets"] >= 40, f"{found['assets']} assets are defined, expected 40 or more")
-    require(found["jobs"] == ["backtest", "forecast", "ingest", "train"], f"the jobs are {found['jobs']}")
+    require(
+        found["jobs"] == ["backtest", "forecast", "ingest", "ingest_more", "latest", "train"], f"the jobs are {found['jobs']}"
+    )
     require(found["schedules"] >= 1, "there is no schedule")
     require(not found["heavy"], f"importing the definitions loads {found['heavy']}")
 
