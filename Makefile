@@ -36,11 +36,17 @@ demo: install ## the whole graph on the simulated market, then a table of result
 ui: install ## Dagster, its daemon, MLflow and (for a sandbox lake) the sandbox, until Ctrl-C
 	$(BIN)/crypto-assets ui $(ARGS)
 
+# Two workers of one thread: the same cores, in half the time.
+test test-slow: export OMP_NUM_THREADS := 1
+test test-slow: export MKL_NUM_THREADS := 1
+test test-slow: export OPENBLAS_NUM_THREADS := 1
+test test-slow: export POLARS_MAX_THREADS := 1
+
 test: install ## the fast tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-slow: install ## the slow tests too, as CI runs them
-	$(BIN)/python -m pytest -m "not long" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" $(ARGS)
 
 check: install ## ruff, types, import rules, definitions
 	$(BIN)/ruff check .

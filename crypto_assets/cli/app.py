@@ -38,7 +38,7 @@ def main() -> None:
     try:
         app()
     except CryptoAssetsError as error:
-        screen.print(f"error: {error}", style="red", markup=False, highlight=False)
+        screen.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
 
 
