@@ -14,6 +14,7 @@ import dagster as dg
 from crypto_assets.orchestration.access import Access, adopt
 from crypto_assets.orchestration.assets.anomalies import anomaly_checks
 from crypto_assets.orchestration.assets.backtests import backtest_assets
+from crypto_assets.orchestration.assets.bundle import bundle_asset
 from crypto_assets.orchestration.assets.latest import latest_asset
 from crypto_assets.orchestration.assets.models import fusion_assets, model_assets
 from crypto_assets.orchestration.assets.tables import derived_asset, source_asset
@@ -56,6 +57,7 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
     for name in MODELS:
         assets += model_assets(name, describe(name), settings, parts)
     assets += fusion_assets(parts)
+    assets.append(bundle_asset(parts))
     assets.append(latest_asset())
     assets += backtest_assets(list(MODELS), settings)
     all_jobs = jobs()

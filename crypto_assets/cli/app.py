@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from crypto_assets.cli._options import FeaturesOption, JsonOption, LakeOption, check_writable, screen, write
+from crypto_assets.cli.model import model_app
 from crypto_assets.market.errors import CryptoAssetsError, SettingsError
 from crypto_assets.settings import MARKETS
 
@@ -22,15 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-screen = Console(stderr=True)
-
-LakeOption = Annotated[
-    Path | None, typer.Option("--lake", help="Folder of the lake (default: CRYPTO_ASSETS_LAKE or data_lake).")
-]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the result as JSON to this file.")]
-FeaturesOption = Annotated[
-    list[Path] | None, typer.Option("--features", help="A Python file with a FAMILY of your own; may be given more than once.")
-]
+app.add_typer(model_app, name="model")
 
 
 def main() -> None:
@@ -422,22 +414,3 @@ def pairs(text: str | None) -> dict[str, str]:
             raise SettingsError(f"--map {part!r}: write theirs=ours, several separated by commas")
         found[theirs.strip()] = ours.strip()
     return found
-
-
-def check_writable(path: Path | None, option: str) -> None:
-    """Make the folder of an output file before hours are spent on it. Raises SettingsError when that is not possible."""
-    if path is None:
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(21, "it is a folder")
-    except OSError as error:
-        raise SettingsError(f"{option} {path} cannot be written ({error.strerror}): choose another file") from error
-
-
-def write(path: Path | None, result: Any) -> None:
-    """Write the JSON result, where a file was asked for."""
-    if path is not None:
-        path.write_text(json.dumps(result, indent=1, default=str) + "\n")
-        screen.print(f"wrote {path}", highlight=False)

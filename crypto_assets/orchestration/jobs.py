@@ -46,9 +46,9 @@ def jobs() -> list[Any]:
         ),
         dg.define_asset_job(
             "forecast",
-            selection=dg.AssetSelection.groups("forecasts", "fusion") - LATEST,
+            selection=dg.AssetSelection.groups("forecasts", "fusion", "serving") - LATEST,
             executor_def=IN_PROCESS,
-            description="Forecast the test windows of one or more folds, and fuse the members.",
+            description="Forecast the test windows of one or more folds, fuse the members, register the newest bundle.",
         ),
         dg.define_asset_job(
             "latest",

@@ -1,0 +1,188 @@
+"""A bundle: members and how they are combined, as one thing that is registered, promoted, served and traced.
+
+What is served is what was tested, so a champion is never a model alone but the whole: the members' checkpoints, the pool or the
+fusion that joins them, and where all of it came from. It may be one member. On disk a bundle is a folder without a pickle:
+`bundle.json`, `members/<name>/` (safetensors and JSON). Its version is a hash of the members' versions and of the combination;
+lineage is no part of it, so the same fit registered twice is the same bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from crypto_assets import __version__
+from crypto_assets.dataset.panel import Panel
+from crypto_assets.evaluation.walkforward import COMBINATIONS, Combination, combine, forecast_window
+from crypto_assets.lake import Lake
+from crypto_assets.lake.store import write_bytes
+from crypto_assets.market.errors import CheckpointError
+from crypto_assets.market.time import Window
+from crypto_assets.models._base import Forecast
+from crypto_assets.models.checkpoint import Checkpoint
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """`members` by model name; `name` is the combination's, or the one member's, as in `forecasts/latest`."""
+
+    name: str
+    members: Mapping[str, Checkpoint]
+    combination: Combination
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    """Where it came from: `fold`, `revision`, `world` and whatever else is plain JSON."""
+
+    def __post_init__(self) -> None:
+        wanted = {*self.combination.direction, *self.combination.variance}
+        if not self.members or not set(self.members) <= wanted:
+            raise CheckpointError(
+                f"the bundle {self.name} combines {', '.join(sorted(wanted))} and was given checkpoints of "
+                f"{', '.join(sorted(self.members)) or 'nothing'}: give at least one of those, and no other"
+            )
+        first = next(iter(self.members.values()))
+        for other in self.members.values():
+            if (other.columns, other.symbols) != (first.columns, first.symbols):
+                raise CheckpointError(
+                    f"the members of a bundle must know the same features and coins: {other.model} {other.version} and "
+                    f"{first.model} {first.version} do not; train them on the same fold"
+                )
+
+    @property
+    def version(self) -> str:
+        """Hash of what it answers with: members' versions and the combination."""
+        parts = [FORMAT, self.name, _spec(self.combination), {k: c.version for k, c in sorted(self.members.items())}]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Features it reads, in order."""
+        return next(iter(self.members.values())).columns
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Coins it knows, in order."""
+        return next(iter(self.members.values())).symbols
+
+    @property
+    def features_hash(self) -> str:
+        """Hash of the list of features."""
+        return hashlib.sha256(json.dumps(list(self.columns)).encode()).hexdigest()[:16]
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but the weights, as plain JSON: what `model show` prints and what the registry is tagged with."""
+        return {
+            "version": self.version,
+            "name": self.name,
+            "members": {name: c.version for name, c in sorted(self.members.items())},
+            "combination": _spec(self.combination),
+            "symbols": list(self.symbols),
+            "features": len(self.columns),
+            "features_hash": self.features_hash,
+            "trained_from": min(c.trained_from for c in self.members.values()).isoformat(),
+            "trained_until": max(c.trained_until for c in self.members.values()).isoformat(),
+            "lineage": dict(self.lineage),
+        }
+
+    def save(self, folder: Path) -> Path:
+        """Write the folder; `bundle.json` comes last, so half a bundle is none."""
+        for name, checkpoint in self.members.items():
+            checkpoint.save(folder / "members" / name)
+        write_bytes(
+            folder / "bundle.json", json.dumps({"format": FORMAT, **self.describe()}, indent=1, sort_keys=True).encode()
+        )
+        return folder
+
+    @classmethod
+    def load(cls, folder: Path) -> Bundle:
+        """Read a saved bundle. Raises CheckpointError when it is absent, damaged or not what it says."""
+        try:
+            said = json.loads((folder / "bundle.json").read_text())
+            spec = said["combination"]
+            combination = Combination(tuple(spec["direction"]), tuple(spec["variance"]), spec["whole"], spec["table"])
+            members = {name: Checkpoint.load(folder / "members" / name) for name in said["members"]}
+            found = cls(said["name"], members, combination, said["lineage"])
+        except FileNotFoundError as error:
+            raise CheckpointError(f"no bundle in {folder}: register one first (`crypto-assets build`)") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the bundle in {folder} cannot be read ({error}): register it again") from error
+        if said["format"] != FORMAT or found.version != said["version"]:
+            raise CheckpointError(
+                f"the bundle in {folder} says version {said['version']} (format {said['format']}), found {found.version} "
+                f"(format {FORMAT}): register it again"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a bundle says about a window: the combined forecast, and each member's."""
+
+    combined: Forecast
+    members: Mapping[str, Forecast]
+
+
+def predict(bundle: Bundle, panel: Panel, window: Window) -> Answer:
+    """Forecast every hour of `window`; the panel may begin earlier, which gives context."""
+    members = {name: forecast_window(checkpoint, panel, window) for name, checkpoint in bundle.members.items()}
+    return Answer(join(bundle, members), members)
+
+
+def join(bundle: Bundle, members: Mapping[str, Forecast]) -> Forecast:
+    """The members' forecasts as the bundle combines them."""
+    if bundle.combination == alone(bundle.name):
+        return members[bundle.name]
+    return combine(members, {bundle.name: bundle.combination})[bundle.name][0]
+
+
+def alone(name: str) -> Combination:
+    """The combination that is one member."""
+    return Combination((name,), (name,), whole=False)
+
+
+def of_fold(lake: Lake, fold: str, name: str = "fused", **lineage: Any) -> Bundle:
+    """The bundle of a fold's checkpoints in the lake: those that `name` combines, or the one model of that name.
+
+    A member without a checkpoint of this fold gives its newest earlier one, which is out of sample too. Raises CheckpointError
+    where there is none at all.
+    """
+    combination = COMBINATIONS.get(name) or alone(name)
+    members, folds = {}, {}
+    for model in sorted({*combination.direction, *combination.variance}):
+        found = sorted(p for p in (lake.root / "models" / model).glob("fold=*") if p.name <= f"fold={fold}")
+        if found:
+            members[model] = Checkpoint.load(found[-1])
+            folds[model] = found[-1].name.removeprefix("fold=")
+    if not members:
+        raise CheckpointError(f"no checkpoint for fold {fold} or before in {lake.root / 'models'}: run the job `train` first")
+    return Bundle(name, members, combination, {"fold": fold, "folds": folds, "revision": code_revision(), **lineage})
+
+
+@cache
+def code_revision() -> str:
+    """Revision of this code: the Git commit of its checkout (`+` where files differ from it), else the package's version."""
+    here = Path(__file__).parents[2]
+    if not (here / ".git").exists():
+        return __version__
+    try:
+        commit = _git(here, "rev-parse", "--short=12", "HEAD")
+        return commit + ("+" if _git(here, "status", "--porcelain", "--", "crypto_assets") else "")
+    except (OSError, subprocess.SubprocessError):
+        return __version__
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=True)
+    return done.stdout.strip()
+
+
+def _spec(combination: Combination) -> dict[str, Any]:
+    spec = asdict(combination)
+    return {**spec, "direction": list(combination.direction), "variance": list(combination.variance)}
