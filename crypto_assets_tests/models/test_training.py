@@ -101,6 +101,29 @@ def test_a_gather_reads_what_the_panel_holds_and_nothing_beyond_its_ends():
     assert torch.isnan(targets.direction_BL4[1, 5:]).all()
 
 
+def test_coins_that_go_together_share_their_times_and_read_what_each_reads_alone():
+    data, _ = device_panel()
+    coin, start = chunk_starts(data, 100, 777, 48, torch.Generator().manual_seed(4), together=True)
+    assert torch.equal(coin, torch.arange(3).expand(len(coin), 3))
+    assert torch.equal(start, start[:, :1].expand(-1, 3))
+    assert sorted(range(100, 777)) == sorted(t for s in start[:, 0].tolist() for t in range(max(s, 100), min(s + 48, 777)))
+    both, at = data.gather(coin[:2], start[:2], 48)
+    alone, at_alone = data.gather(coin[1], start[1], 48)
+    for a, b in zip(
+        (both.x_BLF[1], both.listed_BL[1], both.coin_B[1], at[1]), (*alone[:1], alone[2], alone[1], at_alone), strict=True
+    ):
+        assert torch.equal(a, b)
+
+
+def test_a_lesson_of_windows_asks_for_the_last_bars_alone():
+    data, _ = device_panel()
+    chunks = torch.tensor([0, 2]), torch.tensor([30, 40])
+    batch, targets = data.lesson(chunks, 1, 11, (0, 40))
+    assert torch.equal(batch.x_BLF[0], data.x_NTF[0, 19:31])
+    torch.testing.assert_close(targets.direction_BL4[0, 0], data.direction_NT4[0, 30], equal_nan=True)
+    assert torch.isnan(targets.log_rv_BL[1]).all()
+
+
 def test_accumulated_parts_give_the_gradient_of_the_whole():
     config = replace(Config.debug(), dropout=0.0, feature_dropout=0.0, coin_dropout=0.0)
     data, inputs = device_panel(config=config)

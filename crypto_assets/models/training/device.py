@@ -1,6 +1,14 @@
 """The panel on the device, once; a batch is a gather from it. No workers, no copies, no collation.
 
-Shapes: N coins, T decision times, F inputs, B chunks, L bars of a chunk.
+A net says by `lead` and `together` (`heads.Net`) which of three ways it is fed:
+
+- chunks of one coin, answered at every bar (Transformer, CNN-LSTM): `x [B, L, F]`;
+- windows, answered at the last bar alone (Bi-LSTM): the same with `lead = W - 1` bars before the answered ones, so that one
+  answered bar is one window and A consecutive ones are A windows over the same memory;
+- chunks of all coins at the same times (graph): `x [B, N, L, F]`, and the graph of every bar.
+
+Shapes: N coins, T decision times, F inputs, B chunks, L bars of a chunk, R numbers on an edge. B stands for `[B, N]` where a
+net is fed all coins together.
 """
 
 from __future__ import annotations
@@ -14,6 +22,7 @@ from torch import Tensor
 
 from crypto_assets.dataset.panel import TARGETS, Panel
 from crypto_assets.market.time import HORIZONS
+from crypto_assets.models.training.edges import Snapshots
 from crypto_assets.models.training.heads import Targets
 from crypto_assets.models.training.inputs import Prepared
 
@@ -27,6 +36,15 @@ class Batch(NamedTuple):
     x_BLF: Tensor
     coin_B: Tensor
     listed_BL: Tensor
+    edges_BLNNR: Tensor | None = None
+    """Of nets that are fed all coins together: what goes to a coin (first N) from another at each bar; 0 = no edge."""
+
+
+class DeviceGraph(NamedTuple):
+    """Graphs of the market and which of them holds at each decision time."""
+
+    edges_GNNR: Tensor
+    at_T: Tensor
 
 
 @dataclass(frozen=True)
@@ -39,9 +57,17 @@ class DevicePanel:
     direction_NT4: Tensor
     returns_NT3: Tensor
     log_rv_NT: Tensor
+    graph: DeviceGraph | None = None
 
     @classmethod
-    def build(cls, panel: Panel, prepared: Prepared, symbols: tuple[str, ...], device: torch.device) -> DevicePanel:
+    def build(
+        cls,
+        panel: Panel,
+        prepared: Prepared,
+        symbols: tuple[str, ...],
+        device: torch.device,
+        graph: Snapshots | None = None,
+    ) -> DevicePanel:
         """Move a panel over. `symbols` are those the net was, or will be, trained on, in order."""
         listed = panel.listed_TN
         direction = np.stack([np.where(listed, panel.target(name), np.nan) for name in TARGETS], axis=-1)
@@ -62,6 +88,7 @@ class DevicePanel:
             direction_NT4=move(direction.swapaxes(0, 1).astype(np.float32)),
             returns_NT3=move(scaled.swapaxes(0, 1).astype(np.float32)),
             log_rv_NT=move(log_rv.T.astype(np.float32)),
+            graph=None if graph is None else DeviceGraph(move(graph.edges_GNNR), move(graph.at_T)),
         )
 
     def gather(self, coin_B: Tensor, start_B: Tensor, length: int) -> tuple[Batch, Tensor]:
@@ -70,12 +97,31 @@ class DevicePanel:
         A chunk may reach over either end of time; what lies outside reads as not listed.
         """
         T = self.listed_NT.shape[1]
-        time_BL = start_B[:, None] + torch.arange(length, device=start_B.device)
+        time_BL = start_B[..., None] + torch.arange(length, device=start_B.device)
         inside_BL = (time_BL >= 0) & (time_BL < T)
-        at_BL = coin_B[:, None] * T + time_BL.clamp(0, T - 1)
+        at_BL = coin_B[..., None] * T + time_BL.clamp(0, T - 1)
         x_BLF = self.x_NTF.flatten(0, 1).index_select(0, at_BL.flatten()).unflatten(0, at_BL.shape)
         listed_BL = self.listed_NT.flatten()[at_BL] & inside_BL
-        return Batch(x_BLF, self.coin_N[coin_B], listed_BL), at_BL
+        return Batch(x_BLF, self.coin_N[coin_B], listed_BL, self._edges(coin_B, time_BL)), at_BL
+
+    def _edges(self, coin_B: Tensor, time_BL: Tensor) -> Tensor | None:
+        if self.graph is None or coin_B.ndim < 2:
+            return None
+        return self.graph.edges_GNNR[self.graph.at_T[time_BL[:, 0].clamp(0, len(self.graph.at_T) - 1)]]
+
+    def lesson(self, chunks: tuple[Tensor, Tensor], length: int, lead: int, rows: tuple[int, int]) -> tuple[Batch, Targets]:
+        """Chunks of `length` answered bars, `lead` bars before each, and the truth of the listed ones inside `rows`."""
+        coin_B, start_B = chunks
+        batch, at_BL = self.gather(coin_B, start_B - lead, lead + length)
+        time_BL = start_B[..., None] + torch.arange(length, device=start_B.device)
+        asked_BL = batch.listed_BL[..., lead:] & (time_BL >= rows[0]) & (time_BL < rows[1])
+        return batch, self.targets(at_BL[..., lead:], asked_BL)
+
+    def everyone(self, start: int, together: bool) -> tuple[Tensor, Tensor]:
+        """Coins and starts of the chunk of every coin that begins at `start`: `[N]`, or `[1, N]` for a net fed all together."""
+        coin_N = torch.arange(len(self.coin_N), device=self.coin_N.device)
+        coin_B = coin_N[None] if together else coin_N
+        return coin_B, torch.full_like(coin_B, start)
 
     def targets(self, at_BL: Tensor, asked_BL: Tensor) -> Targets:
         """Truth at those positions, NaN where `asked_BL` is false."""
@@ -92,20 +138,28 @@ class DevicePanel:
         return Targets(self.direction_NT4[:, at], self.returns_NT3[:, at], self.log_rv_NT[:, at])
 
 
-def chunk_starts(panel: DevicePanel, begin: int, end: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def chunk_starts(
+    panel: DevicePanel, begin: int, end: int, length: int, generator: torch.Generator, *, together: bool = False
+) -> tuple[Tensor, Tensor]:
     """One pass over `[begin, end)`: every bar of every coin in exactly one chunk, phases and order drawn at random.
 
-    Returns coins and starts, `[chunks]` each, on the CPU; chunks without one listed bar in the range are left out.
+    Returns coins and starts on the CPU, `[chunks]` each, or `[chunks, N]` when all coins go together and share their phase;
+    chunks without one listed bar in the range are left out.
     """
     N, T = panel.listed_NT.shape
+    phases = 1 if together else N
     per_coin = -(-(end - begin) // length) + 1
-    phase_N1 = torch.randint(0, length, (N, 1), generator=generator)
-    start = (begin - phase_N1 + length * torch.arange(per_coin)).flatten()
-    coin = torch.arange(N).repeat_interleave(per_coin)
+    phase_N1 = torch.randint(0, length, (phases, 1), generator=generator)
+    start_NP = (begin - phase_N1 + length * torch.arange(per_coin)).expand(N, per_coin)
+    coin_NP = torch.arange(N)[:, None].expand(N, per_coin)
     seen = torch.zeros(N, T + 1, dtype=torch.int64)
     seen[:, 1:] = panel.listed_NT.cpu().cumsum(dim=1)
-    low, high = start.clamp(begin, end), (start + length).clamp(begin, end)
-    keep = seen[coin, high] > seen[coin, low]
-    coin, start = coin[keep], start[keep]
+    low, high = start_NP.clamp(begin, end), (start_NP + length).clamp(begin, end)
+    keep_NP = seen[coin_NP, high] > seen[coin_NP, low]
+    if together:
+        keep = keep_NP.any(dim=0)
+        coin, start = coin_NP.T[keep], start_NP.T[keep]
+    else:
+        coin, start = coin_NP[keep_NP], start_NP[keep_NP]
     order = torch.randperm(len(coin), generator=generator)
     return coin[order], start[order]

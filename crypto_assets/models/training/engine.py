@@ -96,8 +96,8 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     module.readout.base_4.copy_(base_logits(data.direction_NT4[:, slice(*train_rows)]))
     shrinkage = linear.start(module, data, train_rows, valid_rows)
-    batches = _batches(data, train_rows, training, generator)
-    steps = planned_steps(data, train_rows, training)
+    batches = _batches(data, train_rows, training, generator, together=module.together)
+    steps = planned_steps(data, train_rows, training, together=module.together)
     every = max(1, steps // training.evaluations)
     optimizer = adamw(module, training)
     ema = Ema(module, max(1.0, training.ema_share * steps))
@@ -130,9 +130,10 @@ def train(
     return Fitted(best, shrinkage, best_step, steps, tuple(history))
 
 
-def planned_steps(data: DevicePanel, rows: tuple[int, int], training: Training) -> int:
-    """Optimizer steps of a full run, from the number of listed bars to learn from."""
-    bars = int(data.listed_NT[:, slice(*rows)].sum())
+def planned_steps(data: DevicePanel, rows: tuple[int, int], training: Training, *, together: bool = False) -> int:
+    """Optimizer steps of a full run, from the number of listed bars to learn from; of hours, where coins go together."""
+    listed = data.listed_NT[:, slice(*rows)]
+    bars = int((listed.any(dim=0) if together else listed).sum())
     wanted = round(training.passes * bars / (training.batch * training.chunk))
     return min(max(wanted, training.min_steps), training.max_steps)
 
@@ -148,14 +149,14 @@ def adamw(module: Net, training: Training) -> torch.optim.AdamW:
 
 
 def _batches(
-    data: DevicePanel, rows: tuple[int, int], training: Training, generator: torch.Generator
+    data: DevicePanel, rows: tuple[int, int], training: Training, generator: torch.Generator, *, together: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Coins and starts of the chunks of one step after another, pass after pass."""
     device = data.x_NTF.device
-    coins, starts = torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
+    coins, starts = chunk_starts(data, *rows, training.chunk, generator, together=together)
     while True:
         while len(coins) < training.batch:
-            more = chunk_starts(data, *rows, training.chunk, generator)
+            more = chunk_starts(data, *rows, training.chunk, generator, together=together)
             coins, starts = torch.cat([coins, more[0]]), torch.cat([starts, more[1]])
         yield coins[: training.batch].to(device), starts[: training.batch].to(device)
         coins, starts = coins[training.batch :], starts[training.batch :]
@@ -172,12 +173,8 @@ def _step(
     """One optimizer step; its parts share one gradient, each weighed by the labels of the whole."""
     module.train()
     optimizer.zero_grad(set_to_none=True)
-    parts = []
-    for coin_B, start_B in zip(*(c.chunk(training.accumulate) for c in chunks), strict=True):
-        batch, at_BL = data.gather(coin_B, start_B, training.chunk)
-        time_BL = start_B[:, None] + torch.arange(training.chunk, device=start_B.device)
-        asked_BL = batch.listed_BL & (time_BL >= rows[0]) & (time_BL < rows[1])
-        parts.append((batch, data.targets(at_BL, asked_BL)))
+    split = zip(*(c.chunk(training.accumulate) for c in chunks), strict=True)
+    parts = [data.lesson(part, training.chunk, module.lead, rows) for part in split]
     labels_8 = torch.stack([counts(targets) for _, targets in parts]).sum(dim=0)
     seen = torch.zeros((), device=data.x_NTF.device)
     for batch, targets in parts:
@@ -197,13 +194,14 @@ def answers(module: Net, data: DevicePanel, rows: tuple[int, int], precision: st
     module.eval()
     begin, end = rows
     context, piece = module.context, min(PIECE, end - begin)
-    coin_N = torch.arange(data.listed_NT.shape[0], device=data.x_NTF.device)
+    first = context - module.lead
     parts = []
     for start in range(begin, end, piece):
-        batch, _ = data.gather(coin_N, torch.full_like(coin_N, start - context), context + piece)
+        batch, _ = data.gather(*data.everyone(start - context, module.together), context + piece)
         with autocast(data.x_NTF.device, precision):
             heads = module(batch)
-        parts.append(Heads(*(h[:, context : context + end - start] for h in heads)))
+        each = Heads(*(h[0] for h in heads)) if module.together else heads
+        parts.append(Heads(*(h[:, first : first + end - start] for h in each)))
     return Heads(*(torch.cat(h, dim=1) for h in zip(*parts, strict=True)))
 
 

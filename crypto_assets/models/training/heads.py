@@ -106,13 +106,17 @@ class Readout(nn.Module):
 
 
 class Net(nn.Module):
-    """What the engine needs of a module: how far back it looks, and the readout its forward pass ends with.
+    """What the engine needs of a module: how it is fed, how far back it looks, and the readout its forward pass ends with.
 
-    `forward(batch: Batch) -> Heads` answers at every bar of every chunk, from that bar and those before it alone.
+    `forward(batch: Batch) -> Heads` answers at every bar from the `lead`-th on, each from that bar and those before it alone.
     """
 
     context: int
     """Bars before an answered one that may change it."""
+    lead: int = 0
+    """Bars at the beginning of what it reads that it does not answer: its window less one, for a net of windows."""
+    together: bool = False
+    """Whether it reads all coins at the same times, `[B, N, L, F]`, and the graph between them."""
     readout: Readout
 
 
