@@ -2,7 +2,7 @@
 
 Three distances between a reference period and the newest window: the population stability index, the Kolmogorov-Smirnov
 statistic and the Jensen-Shannon divergence, and the change of the share of missing values. Their textbook thresholds and
-p-values assume independent rows; hourly features are nothing like it, and an AR(1) of 0.97 "drifts" in nine of ten fortnights by
+p-values assume independent rows; hourly features are nothing like it, and an AR(1) of 0.97 drifts in nine of ten fortnights by
 the plain Kolmogorov-Smirnov test. Here a limit comes from the reference itself: windows of the same length are put together
 from moving blocks of it, each is compared with what is left of the reference, and the limit is a quantile of those distances.
 Leaving the drawn blocks out keeps the uncertainty of both sides: against the whole reference of 60 to 90 days 13 to 19 % of

@@ -23,8 +23,8 @@ def optimum(path: Path, first: int, last: int) -> dict[str, np.ndarray]:
     arrays = path.upto(last)
     rows = {k: v[first:last] for k, v in arrays.items()}
     rows["hour"] = np.arange(first, last)
-    a3 = path.planted.a[2]
-    tilt = a3 * rows["last_e"]
+    a3 = path.weights(first, last)[:, 2]
+    tilt = a3[:, None] * rows["last_e"]
     sd = np.sqrt(1.0 + rows["extra_variance"])
     joint, latent = rows["p_regime"][:, None], rows["p_regime_latent"][:, None]
     spread = 4.0 * joint * (1.0 - joint) * tilt**2
@@ -33,8 +33,17 @@ def optimum(path: Path, first: int, last: int) -> dict[str, np.ndarray]:
         "p_up_latent": _mixture(latent, rows["known"] + rows["latent"], tilt, np.ones_like(sd)),
         "p_up_one_coin": _mixture(rows["p_regime_alone"], rows["known"], tilt, sd),
         "sigma_1h": HOURLY_SD * np.sqrt(rows["variance"] * (sd**2 + spread)),
-        "rv_24h_forecast": HOURLY_SD**2 * expected_variance(path.planted, path.second_moment, rows),
+        "rv_24h_forecast": HOURLY_SD**2 * _expected_variance(path, rows, first, last),
     }
+
+
+def _expected_variance(path: Path, rows: dict[str, np.ndarray], first: int, last: int) -> np.ndarray:
+    """By the law that holds when it is asked: a break within the next 24 h is not foreseen, unlike in the next hour."""
+    parts = [
+        expected_variance(law.planted, law.second_moment, {k: v[hours] for k, v in rows.items()})
+        for hours, law in path.laws_in(first, last)
+    ]
+    return np.concatenate(parts) if parts else np.empty_like(rows["variance"])
 
 
 def _mixture(p: np.ndarray, mean: np.ndarray, tilt: np.ndarray, sd: np.ndarray) -> np.ndarray:

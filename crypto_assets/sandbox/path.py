@@ -7,10 +7,13 @@ is asked and in whatever order.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from crypto_assets.market.coins import DEFAULT_SYMBOLS
+from crypto_assets.market.time import HOUR
 from crypto_assets.sandbox import candles
 from crypto_assets.sandbox.daily import DailySeries, published_row, vix_driver
 from crypto_assets.sandbox.kernels import autoregress, hamilton, hamilton_alone, regime_path, returns_path
@@ -20,6 +23,7 @@ from crypto_assets.sandbox.planting import (
     BLOCK_HOURS,
     COINS,
     CORE,
+    EPOCH,
     FACTOR_SHARE,
     FUNDING_AR,
     FUNDING_HOURS,
@@ -30,6 +34,8 @@ from crypto_assets.sandbox.planting import (
     PLANTED,
     REGIME_STAY,
     WARMUP_BLOCKS,
+    Break,
+    Planted,
     level_of,
 )
 from crypto_assets.sandbox.randomness import Randomness
@@ -38,14 +44,26 @@ N = len(COINS)
 assert tuple(c.symbol for c in COINS[:CORE]) == DEFAULT_SYMBOLS
 
 
+@dataclass(frozen=True)
+class Law:
+    """What holds from hour `first` on: the weights, and the lead-lag weights and second moments that go with them."""
+
+    first: int
+    planted: Planted
+    lead: np.ndarray
+    second_moment: np.ndarray
+
+
 class Path:
     """All arrays of one market from `EPOCH` (daily ones from before it) to `hours`, grown on demand and never recomputed."""
 
-    def __init__(self, market: str, seed: int) -> None:
+    def __init__(self, market: str, seed: int, breaks: Sequence[Break] = ()) -> None:
         self.planted = PLANTED[market]
         self.randomness = Randomness(market, seed)
-        self.lead = lead_weights(self.planted, self.randomness)
-        self.second_moment = second_moments(self.planted, self.lead)
+        self.laws = [self._law(0, self.planted)]
+        for change in breaks:
+            self.laws.append(self._law((change.at - EPOCH) // HOUR, change.weights(self.laws[-1].planted)))
+        self.lead, self.second_moment = self.laws[0].lead, self.laws[0].second_moment
         self.hours = 0
         self._lock = threading.RLock()
         self._blocks: list[dict[str, np.ndarray]] = []
@@ -53,6 +71,23 @@ class Path:
         self._daily = DailySeries(self.randomness)
         self._daily_blocks = [self._daily.next() for _ in range(WARMUP_BLOCKS)]
         self._start_state()
+
+    def _law(self, first: int, planted: Planted) -> Law:
+        lead = lead_weights(planted, self.randomness)
+        return Law(first, planted, lead, second_moments(planted, lead))
+
+    def laws_in(self, first: int, last: int) -> Iterator[tuple[slice, Law]]:
+        """The laws of the hours `first` to `last`, each with its place among these hours."""
+        ends = [law.first for law in self.laws[1:]] + [max(last, self.laws[-1].first + 1)]
+        for law, end in zip(self.laws, ends, strict=True):
+            a, b = max(first, law.first), min(last, end)
+            if a < b:
+                yield slice(a - first, b - first), law
+
+    def weights(self, first: int, last: int) -> np.ndarray:
+        """`[hour, 8]`: the weights `a` and `b` that hold in each hour."""
+        held = [np.tile([*law.planted.a, *law.planted.b], (s.stop - s.start, 1)) for s, law in self.laws_in(first, last)]
+        return np.concatenate(held) if held else np.empty((0, 8))
 
     def _start_state(self) -> None:
         self._common, self._own, self._funding = np.zeros(1), np.zeros(N), np.zeros(N)
@@ -97,7 +132,7 @@ class Path:
         return out
 
     def _drivers(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        a1, _, _, a4 = self.planted.a
+        a1, a4 = self.weights(self.hours, self.hours + BLOCK_HOURS)[:, [0, 3]].T[:, :, None]
         common = autoregress(rng.standard_normal((BLOCK_HOURS, 1)), LEVEL_AR, self._common)
         own = autoregress(rng.standard_normal((BLOCK_HOURS, N)), LEVEL_AR, self._own)
         level = level_of(np.sqrt(LEVEL_COMMON) * common + np.sqrt(1 - LEVEL_COMMON) * own)
@@ -114,7 +149,7 @@ class Path:
         }
 
     def _published_daily(self, hour: np.ndarray) -> np.ndarray:
-        b = self.planted.b
+        b = self.weights(self.hours, self.hours + BLOCK_HOURS)[:, 4:].T
         recent = self._daily_blocks[-3:]
         offset = BLOCK_DAYS * (len(self._daily_blocks) - len(recent))
         rows = {s: published_row(hour, s) - offset for s in ("onchain", "tvl", "vix", "yield")}
@@ -122,32 +157,41 @@ class Path:
         tvl = np.concatenate([d.tvl for d in recent])[rows["tvl"]]
         vix = vix_driver(np.concatenate([d.vix[:, 3] for d in recent])[rows["vix"]])
         change = np.concatenate([d.yield_change for d in recent])[rows["yield"]]
-        return b[0] * onchain + (b[1] * tvl + b[2] * vix + b[3] * change)[:, None]
+        return b[0][:, None] * onchain + (b[1] * tvl + b[2] * vix + b[3] * change)[:, None]
 
     def _returns(self, out: dict[str, np.ndarray], shocks: np.ndarray, regime: np.ndarray, halted: np.ndarray) -> None:
-        a3 = self.planted.a[2]
+        out |= {"shocks": shocks, "regime": regime, "halted": halted}
+        parts = []
+        for hours, law in self.laws_in(self.hours, self.hours + BLOCK_HOURS):
+            parts.append(self._returns_of(law, {k: v[hours] for k, v in out.items()}))
+        del out["shocks"]
+        out |= {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+
+    def _returns_of(self, law: Law, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns, variances and filtered probabilities of consecutive hours under one law; the states go on from it."""
+        a3 = law.planted.a[2]
         before = self._last_e.copy()
         e, h, known = returns_path(
-            out["exogenous"],
-            out["latent"],
-            shocks,
-            regime,
-            halted,
-            self.lead,
+            rows["exogenous"],
+            rows["latent"],
+            rows["shocks"],
+            rows["regime"],
+            rows["halted"],
+            law.lead,
             a3,
-            self.second_moment,
+            law.second_moment,
             self._last_e,
             self._variance,
         )
-        out |= {"e": e, "variance": h, "known": known, "regime": regime, "halted": halted}
-        out["last_e"] = np.concatenate([before[None], e[:-1]])
+        out = {"e": e, "variance": h, "known": known, "last_e": np.concatenate([before[None], e[:-1]])}
         core = slice(0, CORE)
-        seen = {k: np.ascontiguousarray(out[k][:, core]) for k in ("e", "known", "extra_variance", "latent", "halted")}
+        seen = {k: np.ascontiguousarray((rows | out)[k][:, core]) for k in ("e", "known", "extra_variance", "latent", "halted")}
         x, mean, extra, quiet = seen["e"], seen["known"], seen["extra_variance"], seen["halted"]
         informed, certain = mean + seen["latent"], np.zeros_like(extra)
         out["p_regime"] = hamilton(x, mean, extra, quiet, a3, self._filter, before[core].copy())
         out["p_regime_latent"] = hamilton(x, informed, certain, quiet, a3, self._filter_latent, before[core].copy())
-        out["p_regime_alone"] = hamilton_alone(e, known, out["extra_variance"], halted, a3, self._filter_alone, before.copy())
+        alone = hamilton_alone(e, known, rows["extra_variance"], rows["halted"], a3, self._filter_alone, before.copy())
+        return out | {"p_regime_alone": alone}
 
 
 def _halts(rng: np.random.Generator) -> np.ndarray:

@@ -71,6 +71,28 @@ PLANTED: dict[str, Planted] = {
 }
 
 
+REVERSED = "reversed"
+
+
+@dataclass(frozen=True)
+class Break:
+    """From the bar that opens at `at` on, the weights of another market hold, or `reversed`: those of before with their signs
+    turned, the break that hurts most whoever learnt the ones before.
+
+    Everything else goes on, shocks, texts, funding, the filters; the path before `at` is that without a break.
+    """
+
+    at: datetime
+    after: str = REVERSED
+
+    def weights(self, before: Planted) -> Planted:
+        """The weights that hold after the break."""
+        if self.after != REVERSED:
+            return PLANTED[self.after]
+        a, b = before.a, before.b
+        return Planted((-a[0], -a[1], -a[2], -a[3]), (-b[0], -b[1], -b[2], -b[3]), before.graph)
+
+
 @dataclass(frozen=True)
 class SimulatedCoin:
     """Where a coin starts, how much it moves and how big it is."""

@@ -29,7 +29,9 @@ from crypto_assets.sandbox.planting import (
     LAST,
     LEVELS,
     PLANTED,
+    REVERSED,
     SYMBOLS,
+    Break,
 )
 from crypto_assets.sandbox.randomness import Randomness
 
@@ -39,10 +41,11 @@ VENUES = ("spot", "perp")
 class SimulatedMarket:
     """One planted market. Raises SettingsError for an unknown market or symbol, a negative seed or a naive datetime.
 
+    `breaks` change the planted weights at known hours; the oracle knows the law of the bar that opens, as it always does.
     Thread safe; the path is computed once and extended when a later hour is asked for.
     """
 
-    def __init__(self, market: str = "standard", seed: int = 7) -> None:
+    def __init__(self, market: str = "standard", seed: int = 7, breaks: Sequence[Break] = ()) -> None:
         if market not in PLANTED:
             raise SettingsError(f"market = {market!r}: expected one of {', '.join(PLANTED)}")
         if not isinstance(seed, int) or seed < 0:
@@ -51,7 +54,8 @@ class SimulatedMarket:
         self.seed = seed
         self.symbols: tuple[str, ...] = SYMBOLS
         """All coins that trade here: the eight default ones, one listed late, one delisted."""
-        self._path = Path(market, seed)
+        self.breaks = _checked(breaks)
+        self._path = Path(market, seed, self.breaks)
 
     @property
     def randomness(self) -> Randomness:
@@ -162,7 +166,7 @@ class SimulatedMarket:
         return self._long(start, end, columns)
 
     def graph(self) -> pl.DataFrame:
-        """The planted lead-lag edges: leader, follower, weight."""
+        """The planted lead-lag edges before any break: leader, follower, weight."""
         edges = [(SYMBOLS[j], SYMBOLS[i], self._path.lead[i, j]) for i, j in zip(*np.nonzero(self._path.lead), strict=True)]
         return pl.DataFrame(edges, schema={"leader": pl.String, "follower": pl.String, "weight": pl.Float64}, orient="row")
 
@@ -200,6 +204,19 @@ class SimulatedMarket:
             keep = pl.col("ts") > listed if delisted is None else (pl.col("ts") > listed) & (pl.col("ts") < delisted)
             frames.append(frame.filter(keep).select(pl.lit(symbol).alias("symbol"), pl.all()))
         return pl.concat(frames)
+
+
+def _checked(breaks: Sequence[Break]) -> tuple[Break, ...]:
+    last = EPOCH
+    for change in breaks:
+        if change.after != REVERSED and change.after not in PLANTED:
+            raise SettingsError(f"a break to {change.after!r}: expected {REVERSED} or one of {', '.join(PLANTED)}")
+        if change.at.tzinfo is None or (change.at - EPOCH) % HOUR or not last < change.at < LAST:
+            raise SettingsError(
+                f"a break at {change.at}: expected the open of a bar, in UTC, after {EPOCH} and any earlier break"
+            )
+        last = change.at
+    return tuple(breaks)
 
 
 def _midnight(day: date) -> datetime:
