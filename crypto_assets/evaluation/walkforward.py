@@ -20,11 +20,13 @@ import polars as pl
 
 from crypto_assets.dataset.folds import Fold
 from crypto_assets.dataset.panel import Panel
+from crypto_assets.evaluation.fusing import FUSED, fit_fusion, fuse_window, members_among
 from crypto_assets.evaluation.ledger import Study
 from crypto_assets.market.errors import CheckpointError, SettingsError
 from crypto_assets.market.time import Window
 from crypto_assets.models._base import Forecast
 from crypto_assets.models.checkpoint import Checkpoint
+from crypto_assets.models.registry import DIRECTION, TRAINED, VOLATILITY
 from crypto_assets.models.tracking import Recorder, Silent
 
 CONTEXT = timedelta(days=45)
@@ -54,18 +56,23 @@ class Combination:
 COMBINATIONS: dict[str, Combination] = {
     "pool": Combination(direction=("lightgbm", "logistic", "linear_lags")),
     "har_x_lightgbm": Combination(variance=("har_x", "lightgbm")),
-    "fused": Combination(
-        ("logistic", "linear_lags", "lightgbm", "transformer"), ("har_x", "lightgbm", "transformer"), False, "fusion/fused"
+    FUSED: Combination(
+        tuple(n for n in TRAINED if n in DIRECTION), tuple(n for n in TRAINED if n in VOLATILITY), False, "fusion/fused"
     ),
 }
+"""`fused` names the members of the fusion (`evaluation/fusing.py`), which the walk fits; `combine` alone gives their pool."""
 
 
 class Forecasts(dict[str, pl.DataFrame]):
-    """Model -> rows of `forecasts/<model>`, fold after fold; `configs` has each model's declared configuration."""
+    """Model -> rows of `forecasts/<model>`, fold after fold; `configs` has each model's declared configuration.
+
+    `weights`: rows of `fusion/weights`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.configs: dict[str, dict[str, Any]] = {}
+        self.weights: pl.DataFrame | None = None
 
     def study(self, panel: Panel, folds: Sequence[Fold], world: str) -> Study:
         """What `score` needs to know about this run."""
@@ -83,40 +90,75 @@ def run(
     recorder_factory: RecorderFactory | None = None,
     checkpoints: Path | None = None,
     extra_members: Mapping[str, Combination] = COMBINATIONS,
+    candles: pl.DataFrame | None = None,
 ) -> Forecasts:
-    """Fit every model on every fold and forecast its test window; `extra_members` are combined from those.
+    """Fit every model on every fold and forecast its test window; `extra_members` are combined from those, `fused` is fitted.
 
-    `checkpoints`: each fit is kept under `<checkpoints>/<model>/<fold>`. `recorder_factory(model, fold)` gives a context
-    that yields the recorder of one fit. Tables are in the order of the folds, each sorted by symbol, ts, horizon.
+    A fold with the same training and validation windows as the one before keeps its fits. `checkpoints`: each fit is kept under
+    `<checkpoints>/<model>/<fold>`. `recorder_factory(model, fold)` gives a context that yields the recorder of one fit.
+    `candles` (symbol, ts, close): for price targets. Tables are in the order of the folds, each sorted by symbol, ts, horizon.
     Raises SettingsError for an unknown model or no folds, CheckpointError where a fold has nothing to fit or forecast.
     """
     if not folds or not names:
         raise SettingsError(f"expected at least one fold and one model, found {len(folds)} and {len(names)}: name some")
     done = Forecasts()
     tables: dict[str, list[pl.DataFrame]] = {}
+    fits: dict[str, Checkpoint] = {}
+    before: Fold | None = None
+    pools = {name: made_of for name, made_of in extra_members.items() if name != FUSED}
+    fusion = _Fusion(panel, members_among(names) if FUSED in extra_members else (), seed, candles, checkpoints)
     for fold in folds:
         members: dict[str, Forecast] = {}
-        versions: dict[str, str] = {}
         for name in names:
             started = time.perf_counter()
-            with recorder_factory(name, fold) if recorder_factory else nullcontext(Silent()) as recorder:
-                checkpoint = fit_fold(panel, fold, name, preset=preset, seed=seed, recorder=recorder)
-            if checkpoints is not None:
-                checkpoint.save(checkpoints / name / fold.name)
-            members[name] = forecast_window(checkpoint, panel, fold.test)
-            versions[name] = checkpoint.version
-            done.configs.setdefault(name, declared(checkpoint, preset))
-            tables.setdefault(name, []).append(_table(members[name], name, checkpoint.version, checkpoint, panel))
+            if before is None or (before.train, before.valid) != (fold.train, fold.valid):
+                with recorder_factory(name, fold) if recorder_factory else nullcontext(Silent()) as recorder:
+                    fits[name] = fit_fold(panel, fold, name, preset=preset, seed=seed, recorder=recorder)
+                if checkpoints is not None:
+                    fits[name].save(checkpoints / name / fold.name)
+            members[name] = forecast_window(fits[name], panel, fold.test)
+            done.configs.setdefault(name, declared(fits[name], preset))
+            tables.setdefault(name, []).append(_table(members[name], name, fits[name].version, fits[name], panel))
             if progress:
                 progress(name, fold.name, time.perf_counter() - started)
-        for name, (combined, used) in combine(members, extra_members).items():
+        before = fold
+        for name, (combined, used) in combine(members, pools).items():
             made_of = extra_members[name]
-            version = combined_version(name, [versions[m] for m in used])
+            version = combined_version(name, [fits[m].version for m in used])
             done.configs[name] = {"members": used}
-            tables.setdefault(name, []).append(_table(combined, made_of.table or name, version, checkpoint, panel))
+            tables.setdefault(name, []).append(_table(combined, made_of.table or name, version, fits[used[0]], panel))
+        if fusion.members:
+            done.configs[FUSED] = {"members": list(fusion.members)}
+            tables.setdefault(FUSED, []).append(fusion.fold(fold, members, fits))
     for name in list(tables):
         done[name] = pl.concat(tables.pop(name))
+    done.weights = pl.concat(fusion.weights) if fusion.weights else None
     return done
+
+
+class _Fusion:
+    """The fusion along the walk: it remembers the members' forecasts of the folds behind."""
+
+    def __init__(
+        self, panel: Panel, members: Sequence[str], seed: int, candles: pl.DataFrame | None, checkpoints: Path | None
+    ) -> None:
+        self.panel, self.members, self.seed, self.candles, self.checkpoints = panel, members, seed, candles, checkpoints
+        self.earlier: dict[str, list[Forecast]] = {}
+        self.weights: list[pl.DataFrame] = []
+
+    def fold(self, fold: Fold, forecasts: Mapping[str, Forecast], fits: Mapping[str, Checkpoint]) -> pl.DataFrame:
+        """Rows of `fusion/fused` for the fold's test window."""
+        members = {name: forecasts[name] for name in self.members}
+        versions = {name: fits[name].version for name in self.members}
+        fitted = fit_fusion(self.panel, fold.test.start, versions, self.earlier, seed=self.seed)
+        if self.checkpoints is not None:
+            fitted.save(self.checkpoints / "fusion" / fold.name)
+        until = max(fits[name].trained_until for name in self.members)
+        rows = fuse_window(fitted, self.panel, members, versions, until, self.candles)
+        for name, forecast in members.items():
+            self.earlier.setdefault(name, []).append(forecast)
+        self.weights.append(rows.weights)
+        return rows.fused
 
 
 def fit_fold(panel: Panel, fold: Fold, name: str, *, preset: str, seed: int, recorder: Recorder | None = None) -> Checkpoint:

@@ -1,0 +1,118 @@
+"""The fusion in a walk-forward run: which forecasts are out of fold, what is fitted on them, what comes out for a fold.
+
+Out of fold are the members' forecasts of the test windows of earlier folds: nobody trained, stopped or calibrated on them. A
+fold without any gets the pool. Forecasts of a validation window are not used: members stopped and calibrated on it, so the
+best there is the one that fitted it best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from crypto_assets.dataset.panel import Panel
+from crypto_assets.fusion.checkpoint import FusionCheckpoint
+from crypto_assets.fusion.decision import with_price_targets
+from crypto_assets.fusion.fitting import fit
+from crypto_assets.fusion.fused import Fused, apply
+from crypto_assets.fusion.tables import fused_rows, weight_rows
+from crypto_assets.market.time import Window
+from crypto_assets.models._base import Forecast
+from crypto_assets.models.registry import TRAINED, load
+from crypto_assets.trading.costs import Costs
+
+FUSED = "fused"
+"""The name of the combination whose weights are fitted."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the fusion says about a window: rows of `fusion/fused` and of `fusion/weights`."""
+
+    fused: pl.DataFrame
+    weights: pl.DataFrame
+
+
+def members_among(names: Sequence[str]) -> tuple[str, ...]:
+    """The members of the fusion, in the registry's order."""
+    return tuple(name for name in TRAINED if name in names)
+
+
+def outputs_of(names: Sequence[str]) -> dict[str, frozenset[str]]:
+    """What each model declares to forecast."""
+    return {name: frozenset(load(name).outputs) for name in names}
+
+
+def fit_fusion(
+    panel: Panel, start: datetime, versions: Mapping[str, str], earlier: Mapping[str, Sequence[Forecast]], *, seed: int
+) -> FusionCheckpoint:
+    """What to make of the members `versions` from `start` on; `earlier`: their forecasts of earlier test windows."""
+    history, labels = out_of_fold(panel, earlier, start)
+    return fit(history, labels, start=start, outputs=outputs_of(list(versions)), versions=versions, seed=seed)
+
+
+def out_of_fold(
+    panel: Panel, earlier: Mapping[str, Sequence[Forecast]], start: datetime
+) -> tuple[dict[str, Forecast], dict[str, np.ndarray]]:
+    """The earlier forecasts laid out on the panel's hours before `start`, from the first of them on, and the labels there."""
+    firsts = [piece.ts[0] for pieces in earlier.values() for piece in pieces]
+    if not firsts:
+        return {}, {}
+    end = int(np.searchsorted(panel.ts, np.datetime64(start.replace(tzinfo=None), "us")))
+    s = slice(int(np.searchsorted(panel.ts, min(firsts))), end)
+    ts, labels = panel.ts[s], {name: values[s] for name, values in panel.labels.items()}
+    return {name: _laid_out(pieces, ts, panel.symbols) for name, pieces in earlier.items() if pieces}, labels
+
+
+def fuse_window(
+    checkpoint: FusionCheckpoint,
+    panel: Panel,
+    members: Mapping[str, Forecast],
+    versions: Mapping[str, str],
+    trained_until: datetime,
+    candles: pl.DataFrame | None = None,
+    since: datetime | None = None,
+) -> Rows:
+    """Combine the members' forecasts of hours from the checkpoint's start on; costs are those of a round trip in the backtest.
+
+    `candles` (symbol, ts, close) give the price targets; null without.
+    """
+    first = next(iter(members.values()))
+    at = int(np.searchsorted(panel.ts, first.ts[0]))
+    labels = {name: values[at : at + len(first.ts)] for name, values in panel.labels.items()}
+    made = apply(checkpoint, members, labels, versions=versions, cost=Costs().round_trip, since=since)
+    return as_rows(made, checkpoint.version, trained_until, panel, candles)
+
+
+def as_rows(made: Fused, version: str, trained_until: datetime, panel: Panel, candles: pl.DataFrame | None) -> Rows:
+    """As tables, for the coins that are listed."""
+    at = int(np.searchsorted(panel.ts, made.forecast.ts[0]))
+    rows = fused_rows(made, version, trained_until, panel.listed_TN[at : at + len(made.forecast.ts)])
+    return Rows(rows if candles is None else with_price_targets(rows, candles), weight_rows(made, version))
+
+
+def window_of(forecast: Forecast) -> Window:
+    """The hours a forecast is about."""
+    from datetime import UTC, timedelta
+
+    first, last = (t.astype("datetime64[us]").item().replace(tzinfo=UTC) for t in (forecast.ts[0], forecast.ts[-1]))
+    return Window(first, last + timedelta(hours=1))
+
+
+def _laid_out(pieces: Sequence[Forecast], ts: np.ndarray, symbols: tuple[str, ...]) -> Forecast:
+    """Pieces of forecasts side by side on the hours `ts`, NaN between them."""
+    H, T, N = pieces[0].p_up_HTN.shape[0], len(ts), len(symbols)
+    cubes = [np.full((H, T, N), np.nan) for _ in range(3)]
+    out = Forecast(ts, symbols, cubes[0], cubes[1], cubes[2], np.full((T, N), np.nan), np.full((T, N), np.nan))
+    for piece in pieces:
+        at = int(np.searchsorted(ts, piece.ts[0]))
+        kept = min(len(piece.ts), T - at)
+        for name in ("p_up_HTN", "mean_HTN", "log_var_HTN"):
+            getattr(out, name)[:, at : at + kept] = getattr(piece, name)[:, :kept]
+        for name in ("p_beats_median_TN", "realised_var_TN"):
+            getattr(out, name)[at : at + kept] = getattr(piece, name)[:kept]
+    return out
