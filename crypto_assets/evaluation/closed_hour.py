@@ -104,12 +104,10 @@ def raw_now(lake: Lake, hot: HotStore, sources: Mapping[str, Source]) -> Overlay
     return Overlay(lake, {s.table.name: (list(s.table.key), reading(s)) for s in sources.values()})
 
 
-def matrix_since(
-    lake: Lake, hot: HotStore, at: datetime, families: Sequence[FeatureFamily], sources: Mapping[str, Source] | None = None
-) -> pl.DataFrame:
-    """Rows of `features/matrix` from the first day the lake has not, up to the decision time `at`.
+def first_open_day(lake: Lake, at: datetime) -> datetime:
+    """Midnight of the first day the lake has not, or of the day of `at` where it has that.
 
-    Where the lake has that day, from its midnight on. Raises StaleDataError when more than `MOST_OPEN` is missing.
+    Raises StaleDataError when more than `MOST_OPEN` is missing.
     """
     built = lake.days("curated/candles")
     first = midnight(min(built[-1] + DAY, at.date())) if built else midnight(at.date())
@@ -119,6 +117,17 @@ def matrix_since(
             f"the lake {last}, the hour to forecast closed at {at}: at most {MOST_OPEN.days} open days are bridged; "
             f"run `crypto-assets build` up to yesterday"
         )
+    return first
+
+
+def matrix_since(
+    lake: Lake, hot: HotStore, at: datetime, families: Sequence[FeatureFamily], sources: Mapping[str, Source] | None = None
+) -> pl.DataFrame:
+    """Rows of `features/matrix` from the first day the lake has not, up to the decision time `at`.
+
+    Where the lake has that day, from its midnight on. Raises StaleDataError when more than `MOST_OPEN` is missing.
+    """
+    first = first_open_day(lake, at)
     reader = Since(raw_now(lake, hot, discover() if sources is None else sources), first)
     for step in derivations(list(families)):
         if step.name != labels.DERIVATION.name:

@@ -122,6 +122,11 @@ class Lake:
         return counts
 
 
+def read_day(lake: Lake, table: str, day: date) -> pl.DataFrame:
+    """One day's file as `Lake.scan` reads it, whatever `ts` its rows have."""
+    return _scan(table, [lake.path(table, day)]).collect()
+
+
 def write_parquet(path: Path, frame: pl.DataFrame) -> bool:
     """Write atomically; False if the same bytes were there already."""
     buffer = io.BytesIO()

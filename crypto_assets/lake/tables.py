@@ -110,25 +110,27 @@ class Table:
 
         Raises SchemaError naming missing and unexpected columns, and columns whose values cannot be cast.
         """
-        wanted = cls.schema()
-        missing = [c for c in wanted if c not in frame.columns and not cls.fields[c].nullable]
-        extra = [c for c in frame.columns if c not in wanted]
+        wanted, has = cls.schema(), frame.schema
+        if list(has.items()) == list(wanted.items()):
+            return frame
+        missing = [c for c in wanted if c not in has and not cls.fields[c].nullable]
+        extra = [c for c in has if c not in wanted]
         if missing or extra:
             parts = [f"missing {missing}"] * bool(missing) + [f"unexpected {extra}"] * bool(extra)
             raise SchemaError(f"{cls.name or cls.__name__}: {' and '.join(parts)}; expected the columns {list(wanted)}")
         columns = []
         for column, dtype in wanted.items():
-            if column not in frame.columns:
+            if column not in has:
                 columns.append(pl.lit(None, dtype=dtype).alias(column))
                 continue
-            found = frame.schema[column]
+            found = has[column]
             if isinstance(found, pl.Datetime) and found.time_zone is None:
                 raise SchemaError(f"{cls.name or cls.__name__}.{column}: timestamps carry no time zone; give them in UTC")
             columns.append(pl.col(column).cast(dtype))
         try:
             return frame.select(columns)
         except pl.exceptions.PolarsError as error:
-            kinds = {c: str(frame.schema[c]) for c in wanted if c in frame.columns and frame.schema[c] != wanted[c]}
+            kinds = {c: str(has[c]) for c in wanted if c in has and has[c] != wanted[c]}
             raise SchemaError(
                 f"{cls.name or cls.__name__}: columns {kinds} cannot be read as { {c: str(wanted[c]) for c in kinds} }: {error}"
             ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,8 +15,9 @@ from polars.testing import assert_frame_equal
 
 from crypto_assets.dataset.assemble import derivations
 from crypto_assets.dataset.labels import DERIVATION as LABELS
-from crypto_assets.dataset.panel import from_tables
-from crypto_assets.evaluation import closed_hour
+from crypto_assets.dataset.panel import Panel, from_tables
+from crypto_assets.evaluation import closed_hour, open_days
+from crypto_assets.evaluation.open_days import OpenDays
 from crypto_assets.evaluation.walkforward import predict_window
 from crypto_assets.features import families
 from crypto_assets.lake import TABLES, Frames, Lake, derive
@@ -179,3 +181,75 @@ def test_an_empty_store_and_an_old_lake_are_refused(tmp_path, built):
             closed_hour.matrix_since(built, hot, MIDNIGHT + 9 * DAY, CHOSEN)
         with pytest.raises(StaleDataError, match="no bar closed"):
             closed_hour.features_now(built, hot, Settings(lake=built.root), MIDNIGHT + 5 * HOUR, families=CHOSEN)
+
+
+@pytest.mark.parametrize("hour", ["14:00"], indirect=True)
+def test_kept_warm_the_rows_and_the_panel_are_the_same_hour_after_hour(hour):
+    """OpenDays: an earlier hour first, then this one, then again after a bar was put right and a day was built."""
+    lake, hot, at, _ = hour
+    warm = OpenDays(lake, hot, SYMBOLS, families=CHOSEN)
+
+    def fresh(when: datetime) -> pl.DataFrame:
+        return closed_hour.matrix_since(lake, hot, when, CHOSEN)
+
+    warm.rows(at - 3 * HOUR)
+    before = warm.rows(at)
+    assert_frame_equal(before, fresh(at), check_exact=True)
+    _same_panel(warm.panel(at), before)
+    (bar,) = hot.range("binance_futures.candles_1h", "SOL", at - 2 * HOUR, at - HOUR)
+    hot.put([bar._replace(value={**bar.value, "close": bar.value["high"]})])
+    folder = lake.root / "raw"
+    kept = folder.resolve()
+    folder.unlink()
+    shutil.copytree(kept, folder)
+    table = TABLES["raw/fear_greed"]
+    today = pl.DataFrame({"ts": [MIDNIGHT], "available_at": [MIDNIGHT + HOUR], "source": ["test"], "value_pct": [1.0]})
+    lake.write(table, table.shape(today), Window(MIDNIGHT, MIDNIGHT + DAY))
+    after = warm.rows(at)
+    assert_frame_equal(after, fresh(at), check_exact=True)
+    assert not after.equals(before)
+    warm.close()
+
+
+@pytest.mark.parametrize("hour", ["24:00"], indirect=True)
+def test_kept_warm_an_open_day_that_is_over_is_derived_again_only_when_it_changes(hour, monkeypatch):
+    lake, hot, at, _ = hour
+    days: list[datetime] = []
+    monkeypatch.setattr(open_days, "derive", lambda step, reader, day: days.append(day.start) or derive(step, reader, day))
+    warm = OpenDays(lake, hot, SYMBOLS, families=FEW, at_once=1)
+    first = warm.rows(at)
+    assert set(days) == {MIDNIGHT, MIDNIGHT + DAY}
+    days.clear()
+    assert_frame_equal(warm.rows(at), first)
+    assert set(days) == {MIDNIGHT + DAY}
+    (bar,) = hot.range("binance_futures.candles_1h", "SOL", at - 20 * HOUR, at - 19 * HOUR)
+    hot.put([bar._replace(value={**bar.value, "close": bar.value["high"]})])
+    days.clear()
+    assert_frame_equal(warm.rows(at), closed_hour.matrix_since(lake, hot, at, FEW), check_exact=True)
+    assert MIDNIGHT in days
+
+
+def test_panels_follow_each_other_over_a_gap():
+    from crypto_assets_tests.evaluation import market as planted
+
+    whole = planted.make()[0]
+    begin, end = (datetime.fromisoformat(f"2024-02-{day}T00:00:00+00:00") for day in ("01", "03"))
+    past, new = whole.cut(Window(begin - DAY, begin)), whole.cut(Window(begin + 3 * HOUR, end))
+    both = open_days.followed(past, new)
+    inside = whole.slice(Window(begin - DAY, end))
+    np.testing.assert_array_equal(both.ts, whole.ts[inside])
+    assert both.listed_TN.sum(axis=0).tolist() == [24 + 45] * 4
+    np.testing.assert_array_equal(both.r_TN[-45:], new.r_TN)
+    np.testing.assert_array_equal(
+        open_days.followed(whole.cut(Window(begin, end)), new).x_TNF, whole.cut(Window(begin, end)).x_TNF
+    )
+
+
+def _same_panel(found: Panel, rows: pl.DataFrame) -> None:
+    """The panel ends with what these rows say; the lake of these tests has no matrix before."""
+    expected = from_tables(
+        rows.filter(pl.col("ts") <= pl.lit(found.ts[-1]).dt.replace_time_zone("UTC")), LABELS.table.empty(), SYMBOLS
+    )
+    np.testing.assert_array_equal(found.ts, expected.ts)
+    np.testing.assert_array_equal(found.x_TNF, expected.x_TNF)
+    np.testing.assert_array_equal(found.r_TN, expected.r_TN)
