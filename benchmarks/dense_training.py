@@ -20,7 +20,7 @@ from _record import keep, median, require
 from torch.utils.data import DataLoader, Dataset
 
 from crypto_assets.dataset.panel import Panel
-from crypto_assets.models.training import engine
+from crypto_assets.models.training import engine, steps
 from crypto_assets.models.training.device import Batch, DevicePanel
 from crypto_assets.models.training.heads import Targets, counts, losses, total
 from crypto_assets.models.training.inputs import Inputs
@@ -84,10 +84,10 @@ def dense_steps(module: Module, data: DevicePanel, config: Config) -> Iterator[i
     """Train by chunks; yields the labelled bars of each step."""
     training, rows = config.training, (0, HOURS)
     optimizer = engine.adamw(module, training)
-    batches = engine._batches(data, rows, training, torch.Generator().manual_seed(0))
-    for coins, starts in batches:
+    learner = steps.Learner.of(module, optimizer, rows, training)
+    for coins, starts in steps.Batches(data, rows, training, seed=0):
         inside = [min(s + training.chunk, HOURS) - max(s, 0) for s in starts.tolist()]
-        engine._step(module, optimizer, data, (coins, starts), rows, training)
+        steps.step(learner, data, (coins, starts))
         yield sum(inside)
 
 

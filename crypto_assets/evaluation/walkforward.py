@@ -161,8 +161,21 @@ class _Fusion:
         return rows.fused
 
 
-def fit_fold(panel: Panel, fold: Fold, name: str, *, preset: str, seed: int, recorder: Recorder | None = None) -> Checkpoint:
-    """Fit one model on one fold, from a panel that ends with the fold's validation window."""
+def fit_fold(
+    panel: Panel,
+    fold: Fold,
+    name: str,
+    *,
+    preset: str,
+    seed: int,
+    recorder: Recorder | None = None,
+    state: Path | None = None,
+    **options: Any,
+) -> Checkpoint:
+    """Fit one model on one fold, from a panel that ends with the fold's validation window.
+
+    `state`: folder where a model that can be resumed keeps the state of its training. `options`: what else its `fit` takes.
+    """
     from crypto_assets.models import registry
 
     seen = panel.cut(Window(fold.train.start - CONTEXT, fold.valid.end))
@@ -171,7 +184,10 @@ def fit_fold(panel: Panel, fold: Fold, name: str, *, preset: str, seed: int, rec
             f"fold {fold.name}: the panel has no listed row in {fold.fit.start} -> {fold.fit.end}, expected some to fit "
             f"{name} on: start the features earlier, or the test later"
         )
-    return registry.load(name).fit(seen, fold, preset=preset, seed=seed, recorder=recorder or Silent())
+    model = registry.load(name)
+    if state is not None and getattr(model, "is_resumable", False):
+        options["state"] = state
+    return model.fit(seen, fold, preset=preset, seed=seed, recorder=recorder or Silent(), **options)
 
 
 def predict_fold(checkpoint: Checkpoint, panel: Panel, fold: Fold) -> pl.DataFrame:

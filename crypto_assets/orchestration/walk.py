@@ -1,6 +1,7 @@
 """Between the lake and the walk-forward run: load the panel once, fit a fold, forecast it, fuse it."""
 
 import functools
+import shutil
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -60,6 +61,11 @@ def checkpoint_folder(lake: Lake, name: str, fold: str) -> Path:
     return lake.root / "models" / name / f"fold={fold}"
 
 
+def state_folder(lake: Lake, name: str, fold: str) -> Path:
+    """Where the state of a training that is under way lies; a killed one goes on from there."""
+    return lake.root / "models" / name / "training" / fold
+
+
 def fit(access: Access, name: str, fold: Fold) -> dict[str, Any]:
     """Fit one model on one fold, save its checkpoint, record the run; returns metadata."""
     import time
@@ -69,8 +75,10 @@ def fit(access: Access, name: str, fold: Fold) -> dict[str, Any]:
     settings, started = access.settings, time.perf_counter()
     panel = load_panel(access.lake, settings)
     with access.tracked("walk-forward", f"{name} {fold.name}", model=name, fold=fold.name, market=settings.market) as recorder:
-        checkpoint = fit_fold(panel, fold, name, preset=settings.preset, seed=settings.seed, recorder=recorder)
+        state = state_folder(access.lake, name, fold.name)
+        checkpoint = fit_fold(panel, fold, name, preset=settings.preset, seed=settings.seed, recorder=recorder, state=state)
         folder = checkpoint.save(checkpoint_folder(access.lake, name, fold.name))
+        shutil.rmtree(state, ignore_errors=True)
         recorder.artifact(folder / "config.json")
         run_id = recorder.run_id
     weights = sum(v.size for v in checkpoint.tensors.values())

@@ -11,7 +11,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from crypto_assets.models.tracking import Silent
-from crypto_assets.models.training import engine, linear
+from crypto_assets.models.training import engine, linear, steps
 from crypto_assets.models.training.calibration import mean_slope, mean_square, trust
 from crypto_assets.models.training.device import DevicePanel, chunk_starts
 from crypto_assets.models.training.ema import Ema
@@ -135,7 +135,7 @@ def test_accumulated_parts_give_the_gradient_of_the_whole():
         module = Module(config, inputs.width, 3)
         training = replace(config.training, accumulate=accumulate, clip=1e9)
         optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
-        loss = engine._step(module, optimizer, data, chunks, (0, 850), training)
+        loss = steps.step(steps.Learner.of(module, optimizer, (0, 850), training), data, chunks)
         stepped.append((loss, *(p.detach().clone() for p in module.parameters())))
     for other in stepped[1:]:
         for a, b in zip(stepped[0], other, strict=True):

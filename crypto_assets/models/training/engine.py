@@ -10,72 +10,27 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from crypto_assets.dataset.panel import TARGETS
 from crypto_assets.models._calibration import log_loss
 from crypto_assets.models.tracking import Recorder
 from crypto_assets.models.training import linear
 from crypto_assets.models.training.calibration import issued, trust
-from crypto_assets.models.training.device import DevicePanel, chunk_starts
+from crypto_assets.models.training.config import Fitted, Progress, Training
+from crypto_assets.models.training.curriculum import Lessons
+from crypto_assets.models.training.device import DevicePanel
 from crypto_assets.models.training.ema import Ema
-from crypto_assets.models.training.heads import Heads, Net, Weights, base_logits, counts, losses, total
-from crypto_assets.models.training.linear import Shrinkage
-from crypto_assets.models.training.schedule import warmup_cosine
+from crypto_assets.models.training.heads import Heads, Net, Weights, base_logits
+from crypto_assets.models.training.schedule import one_cycle, warmup_cosine
+from crypto_assets.models.training.state import Keeper, Run
+from crypto_assets.models.training.steps import Batches, Learner, autocast, step
+from crypto_assets.models.training.switches import dropout_rates, dropout_share, set_dropout
 
 PIECE = 672
 """Bars answered at a time when predicting: four weeks, which keeps the context a small part of the work."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a net is trained. A step reads `batch` chunks of `chunk` bars, in `accumulate` parts with one gradient."""
-
-    chunk: int = 336
-    batch: int = 16
-    passes: float = 6.0
-    """Times every bar is seen, between `min_steps` and `max_steps`. Few: on weeks of history more passes only memorise."""
-    min_steps: int = 10
-    max_steps: int = 2000
-    evaluations: int = 10
-    """Looks at the validation slice in a full run."""
-    patience: int = 4
-    lr: float = 2e-3
-    weight_decay: float = 0.1
-    warmup: float = 0.1
-    clip: float = 1.0
-    ema_share: float = 0.1
-    """Half-life of the weight average as a share of the run."""
-    accumulate: int = 1
-    amsgrad: bool = False
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    weights: Weights = field(default_factory=Weights)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One look at the validation slice."""
-
-    step: int
-    steps: int
-    train_loss: float
-    valid_log_loss: float
-    best: bool
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """The best averaged weights, how the linear path was shrunk, when they were reached, and what was seen on the way."""
-
-    weights: dict[str, Tensor]
-    linear: Shrinkage
-    step: int
-    steps: int
-    history: tuple[Progress, ...]
 
 
 def train(
@@ -88,46 +43,86 @@ def train(
     seed: int,
     recorder: Recorder,
     progress: Callable[[Progress], None] | None = None,
+    log_variance_NT: Tensor | None = None,
+    keeper: Keeper | None = None,
 ) -> Fitted:
     """Fit `module` on the bars of `train_rows`, stop on those of `valid_rows`; the module ends with the best weights.
 
     Step 0, the linear path alone, is a candidate like any other: where data are short, depth often earns nothing.
+    `log_variance_NT`: expected log variance at every bar, which the curriculum goes by. `keeper`: keeps the state of this fit,
+    and has it go on where it was killed.
     """
-    generator = torch.Generator().manual_seed(seed)
     module.readout.base_4.copy_(base_logits(data.direction_NT4[:, slice(*train_rows)]))
     shrinkage = linear.start(module, data, train_rows, valid_rows)
-    batches = _batches(data, train_rows, training, generator, together=module.together)
-    steps = planned_steps(data, train_rows, training, together=module.together)
-    every = max(1, steps // training.evaluations)
-    optimizer = adamw(module, training)
+    run = begin(module, data, train_rows, training, seed)
+    every = max(1, run.steps // training.evaluations)
+    rates = dropout_rates(module)
+    lessons = Lessons(data, train_rows, log_variance_NT if training.switches.curriculum else None)
+    if keeper and keeper.restore(run):
+        for point in run.curves:
+            recorder.curve(*point)
+    while run.step < run.steps and not run.is_over:
+        run.step += 1
+        if run.step:
+            schedule(run, training, rates)
+            run.running.append(step(run.learner, lessons.at(run.step, run.steps), next(run.batches)))
+            run.ema.update()
+        if run.step % every == 0 or run.step == run.steps:
+            look(run, data, valid_rows, recorder)
+            run.is_over = run.step - run.best_step >= training.patience * every
+            if progress:
+                progress(run.history[-1])
+        if keeper:
+            keeper.save(run)
+    if keeper:
+        keeper.save(run, now=True)
+    set_dropout(module, rates, 1.0)
+    module.load_state_dict(run.best)
+    return Fitted(run.best, shrinkage, run.best_step, run.steps, tuple(run.history))
+
+
+def begin(module: Net, data: DevicePanel, rows: tuple[int, int], training: Training, seed: int) -> Run:
+    """A run before its first step. Processes of one group begin with the same weights and drop out different units."""
+    learner = Learner.of(module, adamw(module, training), rows, training)
+    learner.group.first_([*module.parameters(), *module.buffers()])
+    if learner.group.rank:
+        torch.manual_seed(seed + learner.group.rank)
+    steps = planned_steps(data, rows, training, together=module.together)
     ema = Ema(module, max(1.0, training.ema_share * steps))
-    best, best_score, best_step = ema.weights(), math.inf, -1
-    history: list[Progress] = []
-    running: list[Tensor] = []
-    for step in range(steps + 1):
-        if step:
-            for group in optimizer.param_groups:
-                group["lr"] = training.lr * warmup_cosine(step - 1, steps, training.warmup)
-            running.append(_step(module, optimizer, data, next(batches), train_rows, training))
-            ema.update()
-        if step % every and step != steps:
-            continue
-        average = ema.weights()
-        valid = validate(module, average, data, valid_rows, training)
-        score = stopping_score(valid, training.weights)
-        better = best_step < 0 or score < best_score or math.isnan(score)
-        if better:
-            best, best_score, best_step = average, score, step
-        loss = float(torch.stack(running).mean()) if running else math.nan
-        history.append(Progress(step, steps, loss, score, better))
-        running = []
-        _record(recorder, history[-1], valid)
-        if progress:
-            progress(history[-1])
-        if step - best_step >= training.patience * every:
-            break
-    module.load_state_dict(best)
-    return Fitted(best, shrinkage, best_step, steps, tuple(history))
+    batches = Batches(data, rows, training, seed, together=module.together)
+    return Run(learner, batches, ema, steps, best=ema.weights())
+
+
+def schedule(run: Run, training: Training, rates: dict[str, float]) -> None:
+    """Set what the coming step's place in the run decides: the learning rate, and by switch the moment and the dropout."""
+    at, switches = run.step - 1, training.switches
+    moment = 0.9
+    if switches.schedule == "one_cycle":
+        factor, moment = one_cycle(at, run.steps, training.warmup)
+    else:
+        factor = warmup_cosine(at, run.steps, training.warmup)
+    for group in run.learner.optimizer.param_groups:
+        group["lr"], group["betas"] = training.lr * factor, (moment, 0.98)
+    if switches.dropout_ramp:
+        set_dropout(run.learner.module, rates, dropout_share(run.step, run.steps))
+
+
+def look(run: Run, data: DevicePanel, rows: tuple[int, int], recorder: Recorder) -> None:
+    """Validate the averaged weights, keep them when they are the best so far, and say so."""
+    training, average = run.learner.training, run.ema.weights()
+    valid = validate(run.learner.module, average, data, rows, training)
+    score = run.learner.group.decide(stopping_score(valid, training.weights))
+    better = run.best_step < 0 or score < run.best_score or math.isnan(score)
+    if better:
+        run.best, run.best_score, run.best_step = average, score, run.step
+    loss = float(torch.stack(run.running).mean()) if run.running else math.nan
+    run.history.append(Progress(run.step, run.steps, loss, score, better))
+    run.running = []
+    points = {"train_loss": loss, **{f"valid_log_loss_{name}": value for name, value in valid.items()}}
+    for name, value in points.items():
+        if not math.isnan(value):
+            run.curves.append((name, run.step, value))
+            recorder.curve(name, run.step, value)
 
 
 def planned_steps(data: DevicePanel, rows: tuple[int, int], training: Training, *, together: bool = False) -> int:
@@ -146,46 +141,6 @@ def adamw(module: Net, training: Training) -> torch.optim.AdamW:
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=training.lr, betas=(0.9, 0.98), amsgrad=training.amsgrad, fused=True)
-
-
-def _batches(
-    data: DevicePanel, rows: tuple[int, int], training: Training, generator: torch.Generator, *, together: bool = False
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Coins and starts of the chunks of one step after another, pass after pass."""
-    device = data.x_NTF.device
-    coins, starts = chunk_starts(data, *rows, training.chunk, generator, together=together)
-    while True:
-        while len(coins) < training.batch:
-            more = chunk_starts(data, *rows, training.chunk, generator, together=together)
-            coins, starts = torch.cat([coins, more[0]]), torch.cat([starts, more[1]])
-        yield coins[: training.batch].to(device), starts[: training.batch].to(device)
-        coins, starts = coins[training.batch :], starts[training.batch :]
-
-
-def _step(
-    module: Net,
-    optimizer: torch.optim.Optimizer,
-    data: DevicePanel,
-    chunks: tuple[Tensor, Tensor],
-    rows: tuple[int, int],
-    training: Training,
-) -> Tensor:
-    """One optimizer step; its parts share one gradient, each weighed by the labels of the whole."""
-    module.train()
-    optimizer.zero_grad(set_to_none=True)
-    split = zip(*(c.chunk(training.accumulate) for c in chunks), strict=True)
-    parts = [data.lesson(part, training.chunk, module.lead, rows) for part in split]
-    labels_8 = torch.stack([counts(targets) for _, targets in parts]).sum(dim=0)
-    seen = torch.zeros((), device=data.x_NTF.device)
-    for batch, targets in parts:
-        with autocast(data.x_NTF.device, training.precision):
-            heads = module(batch)
-        loss = total(losses(heads, targets)[0], labels_8, training.weights)
-        loss.backward()
-        seen += loss.detach()
-    nn.utils.clip_grad_norm_(module.parameters(), training.clip)
-    optimizer.step()
-    return seen
 
 
 @torch.no_grad()
@@ -225,15 +180,6 @@ def validate(
     return {name: log_loss(z[..., k], ups[..., k]) for k, name in enumerate(TARGETS)}
 
 
-def autocast(device: torch.device, precision: str) -> Any:
-    """The bfloat16 context where it is wanted; `auto` takes it on accelerators that have it.
-
-    Not on a CPU: at the width of the small preset the casts cost what AVX512-BF16 wins (benchmarks/dense_training.py).
-    """
-    auto = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16" or (precision == "auto" and auto))
-
-
 def pick_device() -> torch.device:
     """The accelerator (CUDA or ROCm) when there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -261,11 +207,3 @@ def stopping_score(valid: dict[str, float], weights: Weights) -> float:
     """Mean of the direction log-losses by their weights in the loss, NaN without any label."""
     known = [(v, w) for v, w in zip(valid.values(), weights.direction, strict=True) if not math.isnan(v) and w > 0]
     return sum(v * w for v, w in known) / sum(w for _, w in known) if known else math.nan
-
-
-def _record(recorder: Recorder, at: Progress, valid: dict[str, float]) -> None:
-    if at.step:
-        recorder.curve("train_loss", at.step, at.train_loss)
-    for name, value in valid.items():
-        if not math.isnan(value):
-            recorder.curve(f"valid_log_loss_{name}", at.step, value)

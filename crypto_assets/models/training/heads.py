@@ -6,6 +6,7 @@ expected by the baseline, realised variance as the log over that baseline: so ev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -49,15 +50,20 @@ class Weights:
     log_rv: float = 0.3
 
 
-def losses(heads: Heads, targets: Targets) -> tuple[Tensor, Tensor]:
+def cross_entropy(logits: Tensor, up: Tensor) -> Tensor:
+    """Binary cross-entropy of each logit."""
+    return nn.functional.binary_cross_entropy_with_logits(logits, up, reduction="none")
+
+
+def losses(
+    heads: Heads, targets: Targets, direction_loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
+) -> tuple[Tensor, Tensor]:
     """Sum and count of each of the eight task losses, over the bars where the truth is known.
 
-    Direction: binary cross-entropy. Returns: Gaussian negative log-likelihood, without its constant. Realised variance:
-    squared error of the log (robust to the heavy tail; the bias of the mean is corrected on validation).
+    Direction: by `direction_loss` of logits and outcomes. Returns: Gaussian negative log-likelihood, without its constant.
+    Realised variance: squared error of the log (robust to the heavy tail; the bias of the mean is corrected on validation).
     """
-    direction = nn.functional.binary_cross_entropy_with_logits(
-        heads.logits_BL4, targets.direction_BL4.nan_to_num(), reduction="none"
-    )
+    direction = direction_loss(heads.logits_BL4, targets.direction_BL4.nan_to_num())
     error = targets.returns_BL3.nan_to_num() - heads.mean_BL3
     returns = 0.5 * (heads.log_var_BL3 + error.square() * torch.exp(-heads.log_var_BL3))
     log_rv = (targets.log_rv_BL.nan_to_num() - heads.log_rv_BL).square()

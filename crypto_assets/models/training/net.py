@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,16 @@ from crypto_assets.market.errors import CheckpointError, SchemaError, SettingsEr
 from crypto_assets.market.time import HORIZONS, Window
 from crypto_assets.models._base import OUTPUTS, Forecast
 from crypto_assets.models.checkpoint import Checkpoint
-from crypto_assets.models.tracking import Recorder
+from crypto_assets.models.tracking import Recorder, Renamed
 from crypto_assets.models.training import linear
 from crypto_assets.models.training.calibration import Calibration
+from crypto_assets.models.training.config import Progress, Training
 from crypto_assets.models.training.device import DevicePanel
-from crypto_assets.models.training.engine import Progress, Training, answers, pick_device, reproducible, train
-from crypto_assets.models.training.heads import Heads, Net, Weights
+from crypto_assets.models.training.engine import answers, pick_device, reproducible, train
+from crypto_assets.models.training.ensemble import Ensemble
+from crypto_assets.models.training.heads import Heads, Net
 from crypto_assets.models.training.inputs import Inputs, Prepared
+from crypto_assets.models.training.state import Keeper
 
 PRESETS = ("debug", "small", "full")
 YEAR = 365 * 24
@@ -36,6 +40,8 @@ class NetModel:
     """A neural model of the registry."""
 
     outputs = frozenset(OUTPUTS)
+    is_resumable = True
+    """`fit` takes `state` and `progress`."""
 
     def __init__(self, name: str, config: type[Any], module: type[Net], *, doc: str) -> None:
         self.name = name
@@ -60,10 +66,12 @@ class NetModel:
         config: Any = None,
         threads: int | None = None,
         progress: Callable[[Progress], None] | None = None,
+        state: Path | None = None,
     ) -> Checkpoint:
         """Train on `fold.train`, stop and calibrate on `fold.valid`, solve the linear path again over both.
 
-        `config` in place of the preset's.
+        `config` in place of the preset's. `state`: folder that keeps the state of the training, which goes on from there when
+        it was killed; whoever has saved the checkpoint may remove it.
         Raises SchemaError when the panel has no listed row to train or to validate on.
         """
         config = config or self.preset(preset)
@@ -77,31 +85,56 @@ class NetModel:
         prepared = inputs.apply(seen)
         data = DevicePanel.build(seen, prepared, panel.symbols, pick_device())
         learn, stop = ((s.start, s.stop) for s in rows)
+        parameters = self.parameters(config, inputs.width, len(panel.symbols))
+        settings = _flat(asdict(config))
+        recorder.params({"preset": preset, "seed": seed, "parameters": parameters, "inputs": inputs.width, **settings})
+        log_variance_NT = torch.from_numpy(prepared.log_rv_TN.T).to(data.x_NTF.device)
+        nets, fits = [], []
+        for member in range(seed, seed + config.training.members):
+            with reproducible(member, threads):
+                net = self.module_class(config, inputs.width, len(panel.symbols)).to(data.x_NTF.device)
+                fitted = train(
+                    net,
+                    data,
+                    learn,
+                    stop,
+                    config.training,
+                    seed=member,
+                    recorder=recorder if member == seed else Renamed(recorder, f"seed_{member}_"),
+                    progress=progress,
+                    log_variance_NT=log_variance_NT,
+                    keeper=Keeper.of(state, data, self.name, config, learn, stop, seed=member) if state else None,
+                )
+            nets.append(net)
+            fits.append(fitted)
+        module = nets[0] if len(nets) == 1 else Ensemble(nets)
         with reproducible(seed, threads):
-            module = self.module_class(config, inputs.width, len(panel.symbols)).to(data.x_NTF.device)
-            parameters = sum(p.numel() for p in module.parameters())
-            settings = _flat(asdict(config))
-            recorder.params({"preset": preset, "seed": seed, "parameters": parameters, "inputs": inputs.width, **settings})
-            fitted = train(module, data, learn, stop, config.training, seed=seed, recorder=recorder, progress=progress)
             base_4 = module.readout.base_4.double().cpu().numpy()
             year = max(learn[0], stop[1] - YEAR), stop[1]
             held_out = slice(stop[0] - year[0], stop[1] - year[0])
             calibration = Calibration.fit(answers(module, data, year), data.truth(year), base_4, held_out)
-            linear.refit(module, data, (learn[0], stop[1]), fitted.linear)
+            for net, fitted in zip(nets, fits, strict=True):
+                linear.refit(net, data, (learn[0], stop[1]), fitted.linear)
         tensors = {f"net.{k}": v.cpu().numpy() for k, v in module.state_dict().items()}
         tensors |= {f"inputs.{k}": v for k, v in inputs.tensors().items()}
         tensors |= {f"calibration.{k}": v for k, v in calibration.tensors().items()}
-        recorder.metrics({"best_step": fitted.step, **{f"slope_{i}": s for i, s in enumerate(calibration.slope_4.tolist())}})
+        recorder.metrics({"best_step": fits[0].step, **{f"slope_{i}": s for i, s in enumerate(calibration.slope_4.tolist())}})
+        facts = {"preset": preset, "seed": seed, "parameters": parameters, "step": fits[0].step}
         return Checkpoint(
             model=self.name,
             columns=panel.columns,
             symbols=panel.symbols,
             trained_from=fold.train.start,
             trained_until=fold.valid.end,
-            config={**_plain(asdict(config)), "preset": preset, "seed": seed, "parameters": parameters, "step": fitted.step},
+            config={**_plain(asdict(config)), **facts},
             tensors=tensors,
             dropped=inputs.dropped(panel.columns),
         )
+
+    def parameters(self, config: Any, inputs: int, coins: int) -> int:
+        """How many numbers one net learns."""
+        with torch.device("meta"):
+            return sum(p.numel() for p in self.module_class(config, inputs, coins).parameters())
 
     def predict(self, checkpoint: Checkpoint, panel: Panel, window: Window) -> Forecast:
         """Forecast every decision time in `window`.
@@ -127,7 +160,10 @@ class NetModel:
         inputs = Inputs.restore(_under(checkpoint.tensors, "inputs."))
         calibration = Calibration.restore(_under(checkpoint.tensors, "calibration."))
         device = pick_device()
-        module = self.module_class(self.read_config(checkpoint.config), inputs.width, len(checkpoint.symbols))
+        config = self.read_config(checkpoint.config)
+        shape = (config, inputs.width, len(checkpoint.symbols))
+        nets = [self.module_class(*shape) for _ in range(config.training.members)]
+        module = nets[0] if len(nets) == 1 else Ensemble(nets)
         module.load_state_dict({k: torch.tensor(v) for k, v in _under(checkpoint.tensors, "net.").items()})
         prepared = inputs.apply(panel)
         data = DevicePanel.build(panel, prepared, checkpoint.symbols, device)
@@ -136,10 +172,8 @@ class NetModel:
     def read_config(self, values: dict[str, Any]) -> Any:
         """The Config a checkpoint was trained with."""
         names = self.config_class.__dataclass_fields__
-        training = dict(values["training"])
-        weights: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in training.pop("weights").items()}
         rest = {k: v for k, v in values.items() if k in names and k != "training"}
-        return self.config_class(**rest, training=Training(**training, weights=Weights(**weights)))
+        return self.config_class(**rest, training=Training.restore(values["training"]))
 
     def context_hours(self, config: Any) -> int:
         """Hours of panel before a decision time that can change its forecast."""
