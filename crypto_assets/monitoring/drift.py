@@ -164,13 +164,13 @@ def changes(losses: Sequence[float] | Array, *, centre: float, spread: float, de
         seen.append((at, float(loss)))
         detector.update(float(np.clip((loss - centre) / scale + 0.5, 0, 1)))
         if detector.drift_detected:
-            split = _likeliest_split(np.array([x for _, x in seen]))
+            split = likeliest_split(np.array([x for _, x in seen]))
             old, new = ([x for _, x in part] for part in (seen[:split], seen[split:]))
             yield Change(seen[split][0], at, float(np.mean(old)) if old else centre, float(np.mean(new)))
             seen = seen[split:]
 
 
-def _likeliest_split(x: Array) -> int:
+def likeliest_split(x: Array) -> int:
     """Where one change of the mean explains most of the sum of squares."""
     if len(x) < 2:
         return 0
