@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from crypto_assets.market.errors import SchemaError, SettingsError
 from crypto_assets.market.time import Window
+from crypto_assets.trading import account, statements
+from crypto_assets.trading.account import Bar
 from crypto_assets.trading.costs import BPS, PERPETUAL, SPOT_HOLDING, Costs
 from crypto_assets.trading.grid import HOUR_US, Market, lay_out, market, require
 from crypto_assets.trading.strategy import Signal, Strategy, Targets
-from crypto_assets.trading.tables import BacktestsEquity, BacktestsTrades
 
 INITIAL_CAPITAL_USD = 10_000.0
 EXPOSURE_CAP = 1.0
@@ -29,10 +31,11 @@ class Backtest:
     """One account's life.
 
     `equity`: table backtests/equity, one row an hour from the first decision (initial capital) on. `positions`: symbol, ts =
-    bar's close, quantity, price, weight; rows with a position only. `trades`: table backtests/trades. `buy_and_hold`,
-    `equal_weight`: equity tables of the references over the same hours. `counts`: decisions (coin-hours with a forecast),
-    ignored (forecasts of coins without a bar closing then), settlements (funding rates met while in a position), missed
-    (orders that found no bar).
+    bar's close, quantity, price, weight; rows with a position only. `trades`, `orders`: tables backtests/trades and
+    backtests/orders. `buy_and_hold`, `equal_weight`: equity tables of the references over the same hours. `counts`: decisions
+    (coin-hours with a forecast), ignored (forecasts of coins without a bar closing then), settlements (funding rates met
+    while in a position), missed (orders that found no bar). `notes`: how often each limit or rule of `account.NOTES` bit, in
+    coin-hours.
     """
 
     model: str
@@ -41,17 +44,20 @@ class Backtest:
     equity: pl.DataFrame
     positions: pl.DataFrame
     trades: pl.DataFrame
+    orders: pl.DataFrame
     buy_and_hold: pl.DataFrame
     equal_weight: pl.DataFrame
     counts: dict[str, int]
+    notes: dict[str, int]
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A market cut to the hours that are traded, last prices before them, and the targets."""
+    """A market cut to the hours that are traded, last prices before them, volatilities known at each, and the targets."""
 
     market: Market
     price_N: np.ndarray
+    sigma_TN: np.ndarray
     targets: Targets
     listed_TN: np.ndarray
     counts: dict[str, int]
@@ -81,17 +87,20 @@ def backtest(
     prepared = _prepare(forecasts, market(candles, funding), strategy, costs, window)
     grid, capital = prepared.market, initial_capital_usd
     run = _run(prepared, prepared.targets, costs, capital)
+    notes = statements.counts(run)
     hold, equal = (_run(prepared, t, SPOT_HOLDING, capital) for t in (_bought_once(prepared), _rebalanced_daily(prepared)))
     return Backtest(
         model,
         strategy.name,
         costs,
-        _equity(grid, run, capital, model, strategy.name),
-        _positions(grid, run),
-        _trades(grid, run, model, strategy.name),
-        _equity(grid, hold, capital, "buy_and_hold", "reference"),
-        _equity(grid, equal, capital, "equal_weight", "reference"),
-        {**prepared.counts, "settlements": int((run.funding_TN != 0).sum()), "missed": int(run.missed)},
+        statements.equity(grid, run, capital, model, strategy.name),
+        statements.positions(grid, run),
+        statements.trades(grid, run, model, strategy.name),
+        statements.orders(grid, run, model, strategy.name),
+        statements.equity(grid, hold, capital, "buy_and_hold", "reference"),
+        statements.equity(grid, equal, capital, "equal_weight", "reference"),
+        {**prepared.counts, "settlements": int((run.funding_TN != 0).sum()), "missed": notes.get("no bar", 0)},
+        notes,
     )
 
 
@@ -115,7 +124,7 @@ def cost_sensitivity(
     curves = {}
     for multiple in multiples:
         run = _run(prepared, prepared.targets, costs.times(multiple), initial_capital_usd)
-        curves[multiple] = _equity(prepared.market, run, initial_capital_usd, model, strategy.name)
+        curves[multiple] = statements.equity(prepared.market, run, initial_capital_usd, model, strategy.name)
     return curves
 
 
@@ -144,7 +153,7 @@ def _prepare(forecasts: pl.DataFrame, whole: Market, strategy: Strategy, costs: 
     traded = whole.cut(cut)
     targets = strategy.targets(Signal(signal.p_TN[cut], signal.sigma_TN[cut], signal.listed_TN[cut]), costs)
     counts = {"decisions": int(decided.sum()), "ignored": len(rows) - int(decided.sum())}
-    return _Prepared(traded, whole.last_close(cut.start), targets, signal.listed_TN[cut], counts)
+    return _Prepared(traded, whole.last_close(cut.start), signal.sigma_TN[cut], targets, signal.listed_TN[cut], counts)
 
 
 def _bought_once(prepared: _Prepared) -> Targets:
@@ -167,105 +176,15 @@ def _equal(listed_TN: np.ndarray) -> np.ndarray:
     return listed_TN / np.maximum(listed_TN.sum(axis=1, keepdims=True), 1) / (1 + SPOT_HOLDING.side)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """An account's life as arrays: `[T]` cash, `[T, N]` the rest, each row at its bar's close; units as in `engine`."""
-
-    cash_T: np.ndarray
-    quantity_TN: np.ndarray
-    price_TN: np.ndarray
-    traded_TN: np.ndarray
-    reference_TN: np.ndarray
-    fee_TN: np.ndarray
-    slippage_TN: np.ndarray
-    realised_TN: np.ndarray
-    funding_TN: np.ndarray
-    missed: int
-
-    @property
-    def value_TN(self) -> np.ndarray:
-        """Signed position values, USD."""
-        return self.quantity_TN * np.nan_to_num(self.price_TN)
-
-
-def _run(prepared: _Prepared, targets: Targets, costs: Costs, capital: float) -> _Run:
+def _run(prepared: _Prepared, targets: Targets, costs: Costs, capital: float) -> Any:
     from crypto_assets.trading import engine
 
     grid = prepared.market
     rate_TN = grid.rate_TN if costs.is_funding_paid else np.zeros_like(grid.rate_TN)
-    bars = engine.Bar(grid.open_TN, grid.close_TN, rate_TN, grid.mark_TN, grid.delisted_TN)
-    terms = engine.Terms(costs.taker_fee_bps * BPS, costs.slippage_bps * BPS, EXPOSURE_CAP)
-    weights = np.ascontiguousarray(targets.weights_TN)
-    return _Run(*engine.run(engine.opened(capital, prepared.price_N), bars, weights, targets.band_T, terms))
-
-
-def _equity(grid: Market, run: _Run, capital: float, model: str, strategy: str) -> pl.DataFrame:
-    value_TN = run.value_TN
-    equity = np.append(capital, run.cash_T + value_TN.sum(axis=1))
-    fees, slippage, funding = (np.append(0.0, x.sum(axis=1)) for x in (run.fee_TN, run.slippage_TN, run.funding_TN))
-    gross, net = np.append(0.0, np.abs(value_TN).sum(axis=1)), np.append(0.0, value_TN.sum(axis=1))
-    alive = equity > 0
-    frame = pl.DataFrame(
-        {
-            "ts": np.append(grid.ts_T[:1], grid.ts_T + np.timedelta64(1, "h")),
-            "equity_usd": equity,
-            "gross_equity_usd": equity + np.cumsum(fees + slippage + funding),
-            "cash_usd": np.append(capital, run.cash_T),
-            "gross_exposure": np.divide(gross, equity, out=np.zeros_like(gross), where=alive),
-            "net_exposure": np.divide(net, equity, out=np.zeros_like(net), where=alive),
-            "turnover_usd": np.append(0.0, np.nansum(np.abs(run.traded_TN) * run.reference_TN, axis=1)),
-            "fees_usd": fees,
-            "slippage_usd": slippage,
-            "funding_usd": funding,
-        }
-    )
-    return BacktestsEquity.shape(_stamped(frame, model, strategy))
-
-
-def _positions(grid: Market, run: _Run) -> pl.DataFrame:
-    t, n = np.nonzero(run.quantity_TN)
-    equity_T = run.cash_T + run.value_TN.sum(axis=1)
-    value = run.value_TN[t, n]
-    frame = pl.DataFrame(
-        {
-            "symbol": _symbols(grid, n),
-            "ts": grid.ts_T[t] + np.timedelta64(1, "h"),
-            "quantity": run.quantity_TN[t, n],
-            "price": run.price_TN[t, n],
-            "weight": np.divide(value, equity_T[t], out=np.zeros_like(value), where=equity_T[t] > 0),
-        }
-    )
-    return frame.with_columns(pl.col("ts").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
-
-
-def _trades(grid: Market, run: _Run, model: str, strategy: str) -> pl.DataFrame:
-    t, n = np.nonzero(run.traded_TN)
-    traded, slippage = run.traded_TN[t, n], run.slippage_TN[t, n]
-    quantity = np.abs(traded)
-    frame = pl.DataFrame(
-        {
-            "symbol": _symbols(grid, n),
-            "ts": grid.ts_T[t],
-            "quantity": quantity,
-            "price": run.reference_TN[t, n] + np.sign(traded) * slippage / quantity,
-            "fee_usd": run.fee_TN[t, n],
-            "slippage_usd": slippage,
-            "realised_pnl_usd": run.realised_TN[t, n],
-            "is_buy": traded > 0,
-            "is_delisted": grid.delisted_TN[t, n],
-        }
-    )
-    frame = frame.with_columns(
-        side=pl.when("is_buy").then(pl.lit("buy")).otherwise(pl.lit("sell")),
-        reason=pl.when("is_delisted").then(pl.lit("delisting")).otherwise(pl.lit("signal")),
-    )
-    return BacktestsTrades.shape(_stamped(frame.drop("is_buy", "is_delisted"), model, strategy))
-
-
-def _symbols(grid: Market, n: np.ndarray) -> pl.Series:
-    return pl.Series(grid.symbols, dtype=pl.String).gather(n)
-
-
-def _stamped(frame: pl.DataFrame, model: str, strategy: str) -> pl.DataFrame:
-    ts = pl.col("ts").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    return frame.with_columns(ts, model=pl.lit(model), strategy=pl.lit(strategy)).with_columns(available_at=pl.col("ts"))
+    prices = (grid.open_TN, grid.high_TN, grid.low_TN, grid.close_TN, grid.volume_TN, prepared.sigma_TN)
+    bars = Bar(grid.ts_T.astype("int64"), *prices, rate_TN, grid.mark_TN, grid.delisted_TN)  # type: ignore[arg-type]
+    terms = account.terms(len(grid.symbols), taker=costs.taker_fee_bps * BPS, spread=costs.slippage_bps * BPS)
+    bounds = account.bounds(grid.symbols, gross=EXPOSURE_CAP)
+    first = account.opened(capital, prepared.price_N)
+    weights, never = np.ascontiguousarray(targets.weights_TN), np.zeros(len(grid.ts_T), bool)
+    return engine.run(first, bars, weights, targets.band_T, False, False, never, terms, bounds)[1]

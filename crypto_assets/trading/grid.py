@@ -5,7 +5,7 @@ Shapes: T bars, N coins. Row t is the bar that opens at `ts_T[t]`, which is also
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 
 import numpy as np
@@ -23,14 +23,18 @@ LEAST_VOLATILITY_HOURS = 24
 
 @dataclass(frozen=True)
 class Market:
-    """Prices in USD, NaN = no bar. `rate_TN`: funding rate settled at the bar's open, 0 = none; `mark_TN`: its mark price, NaN
-    where the provider gave none; `delisted_TN`: the coin has traded its last bar.
+    """Prices in USD, NaN = no bar. `volume_TN`: traded value, USD, NaN = unknown; `rate_TN`: funding rate settled at the
+    bar's open, 0 = none; `mark_TN`: its mark price, NaN where the provider gave none; `delisted_TN`: the coin has traded its
+    last bar.
     """
 
     ts_T: np.ndarray
     symbols: tuple[str, ...]
     open_TN: np.ndarray
+    high_TN: np.ndarray
+    low_TN: np.ndarray
     close_TN: np.ndarray
+    volume_TN: np.ndarray
     rate_TN: np.ndarray
     mark_TN: np.ndarray
     delisted_TN: np.ndarray
@@ -42,8 +46,8 @@ class Market:
 
     def cut(self, bars: slice) -> Market:
         """The grid of these bars alone."""
-        prices = (self.open_TN[bars], self.close_TN[bars], self.rate_TN[bars], self.mark_TN[bars])
-        return Market(self.ts_T[bars], self.symbols, *prices, self.delisted_TN[bars])
+        arrays = {f.name: getattr(self, f.name)[bars] for f in fields(self) if f.name != "symbols"}
+        return Market(symbols=self.symbols, **arrays)
 
     def last_close(self, t: int) -> np.ndarray:
         """Last close known at `ts_T[t]`, `[N]`, NaN before the coin's first bar."""
@@ -100,7 +104,8 @@ def lay_out(frame: pl.DataFrame, column: str, symbols: tuple[str, ...], start_us
 
 
 def market(candles: pl.DataFrame, funding: pl.DataFrame | None) -> Market:
-    """The grid of `candles` (symbol, ts = bar's open, open, close) and `funding` (symbol, ts, funding_rate, mark_price?).
+    """The grid of `candles` (symbol, ts = bar's open, open, close, and where they are known high, low, quote_volume_usd) and
+    `funding` (symbol, ts, funding_rate, mark_price?).
 
     Coins are sorted by symbol. A settlement belongs to the bar whose open is nearest, so a few milliseconds of delay do not
     move it. Raises SchemaError for an empty table, a price that is null, not finite or not positive, a duplicate row or a
@@ -126,7 +131,14 @@ def market(candles: pl.DataFrame, funding: pl.DataFrame | None) -> Market:
     delisted = (np.arange(hours)[:, None] > last) & (last < hours - DELISTED_AFTER)
     rate, mark = _funding(funding, symbols, start, hours)
     ts = (start + HOUR_US * np.arange(hours)).astype("datetime64[us]")
-    return Market(ts, symbols, lay_out(candles, "open", symbols, start, hours, np.nan), close, rate, mark, delisted)
+    opens, high, low, volume = (_known(candles, c, symbols, start, hours) for c in ("open", "high", "low", "quote_volume_usd"))
+    return Market(ts, symbols, opens, high, low, close, volume, rate, mark, delisted)
+
+
+def _known(candles: pl.DataFrame, column: str, symbols: tuple[str, ...], start: int, hours: int) -> np.ndarray:
+    if column not in candles.columns:
+        return np.full((hours, len(symbols)), np.nan)
+    return lay_out(candles, column, symbols, start, hours, np.nan)
 
 
 def _funding(funding: pl.DataFrame | None, symbols: tuple[str, ...], start: int, hours: int) -> tuple[np.ndarray, np.ndarray]:

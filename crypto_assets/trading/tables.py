@@ -1,4 +1,4 @@
-"""The tables of a backtest in the lake: hourly equity and the list of trades, one account per model and strategy."""
+"""The tables of a backtest in the lake: hourly equity, trades and orders, one account per model and strategy."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class BacktestsEquity(Table):
 
 
 class BacktestsTrades(Table):
-    """One row a fill. `ts` is the fill: the open of the bar that begins at the decision time."""
+    """One row a fill. `ts` is the open of the bar that begins at the decision time, and in which the fill was."""
 
     name = "backtests/trades"
-    key = ("model", "strategy", "symbol", "ts")
+    key = ("model", "strategy", "symbol", "ts", "reason")
 
     model: str = Field(meaning="whose forecasts were traded")
     strategy: str = Field(meaning="how forecasts became positions")
@@ -43,4 +43,24 @@ class BacktestsTrades(Table):
     realised_pnl_usd: float = Field(
         unit="USD", meaning="profit of the part that closed a position: fees and slippage of both ends paid, without funding"
     )
-    reason: str = Field(isin=("signal", "delisting"), meaning="why: the strategy asked, or the coin stopped trading")
+    is_maker: bool = Field(meaning="a resting order that the market came to, at its limit price")
+    reason: str = Field(
+        isin=("signal", "delisting", "liquidation"),
+        meaning="why: the strategy asked, the coin stopped trading, or the margin was used up",
+    )
+
+
+class BacktestsOrders(Table):
+    """One row an order, or a line about an order that was cut or refused by a limit. `ts` is the decision time."""
+
+    name = "backtests/orders"
+    key = ("model", "strategy", "symbol", "ts")
+
+    model: str = Field(meaning="whose forecasts were traded")
+    strategy: str = Field(meaning="how forecasts became positions")
+    symbol: str
+    quantity: float = Field(unit="coins", meaning="signed amount sent, after all limits; 0 = nothing was sent, see reason")
+    filled: float = Field(unit="coins", meaning="signed amount that was bought or sold")
+    limit_price: float | None = Field(gt=0, unit="USD", meaning="limit of a resting order; null = at market")
+    status: str = Field(isin=("filled", "partial", "unfilled", "none"), meaning="what became of it in its bar")
+    reason: str = Field(meaning="signal, or the limits and rules that bit, separated by commas")
