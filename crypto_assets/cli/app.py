@@ -161,6 +161,26 @@ def evaluate(
 
 
 @app.command()
+def train(
+    model: Annotated[list[str] | None, typer.Option(help="A net; may be given more than once (default: every net).")] = None,
+    preset: Annotated[str | None, typer.Option(help="Size of the nets: debug, small or full.")] = None,
+    fold: Annotated[
+        list[str] | None, typer.Option(help="A walk-forward fold by its first test day, or all (default: the newest).")
+    ] = None,
+    search: Annotated[
+        int, typer.Option(help="First search hyper-parameters until there are so many trials; goes on where it stopped.", min=0)
+    ] = 0,
+    lake: LakeOption = None,
+    json_out: JsonOption = None,
+) -> None:
+    """Train nets on folds of the lake; one that was killed goes on. Several GPUs: torchrun -m crypto_assets.cli train."""
+    from crypto_assets.cli.train import run
+
+    check_writable(json_out, "--json")
+    write(json_out, run(models=model, preset=preset, fold=fold, search=search, lake=lake))
+
+
+@app.command()
 def doctor(
     world: Annotated[str | None, typer.Option(help="sandbox, archive or live (default: the lake's own).")] = None,
     lake: LakeOption = None,

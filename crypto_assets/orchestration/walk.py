@@ -66,8 +66,8 @@ def state_folder(lake: Lake, name: str, fold: str) -> Path:
     return lake.root / "models" / name / "training" / fold
 
 
-def fit(access: Access, name: str, fold: Fold) -> dict[str, Any]:
-    """Fit one model on one fold, save its checkpoint, record the run; returns metadata."""
+def fit(access: Access, name: str, fold: Fold, **options: Any) -> dict[str, Any]:
+    """Fit one model on one fold, save its checkpoint, record the run; returns metadata. `options`: what its `fit` takes."""
     import time
 
     from crypto_assets.evaluation.walkforward import fit_fold
@@ -76,12 +76,13 @@ def fit(access: Access, name: str, fold: Fold) -> dict[str, Any]:
     panel = load_panel(access.lake, settings)
     with access.tracked("walk-forward", f"{name} {fold.name}", model=name, fold=fold.name, market=settings.market) as recorder:
         state = state_folder(access.lake, name, fold.name)
-        checkpoint = fit_fold(panel, fold, name, preset=settings.preset, seed=settings.seed, recorder=recorder, state=state)
+        options |= {"recorder": recorder, "state": state}
+        checkpoint = fit_fold(panel, fold, name, preset=settings.preset, seed=settings.seed, **options)
         folder = checkpoint.save(checkpoint_folder(access.lake, name, fold.name))
         shutil.rmtree(state, ignore_errors=True)
         recorder.artifact(folder / "config.json")
         run_id = recorder.run_id
-    weights = sum(v.size for v in checkpoint.tensors.values())
+    weights = checkpoint.config.get("parameters") or sum(v.size for v in checkpoint.tensors.values())
     return {
         "model_version": checkpoint.version,
         "parameters": weights,

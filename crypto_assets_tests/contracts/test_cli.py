@@ -31,6 +31,7 @@ CONTRACT = {
     "import": ("TABLE", "FILES", "--source", "--map", "--where", "--lake", "--json"),
     "build": ("--world", "--from", "--to", "--select", "--lake"),
     "evaluate": ("--from", "--to", "--train-from", "--preset", "--features", "--lake", "--json"),
+    "train": ("--model", "--preset", "--fold", "--search", "--lake", "--json"),
     "audit": ("--features", "--cuts", "--lake", "--json"),
     "features list": ("--json",),
     "features docs": (),

@@ -30,6 +30,7 @@ from crypto_assets.models.training.engine import answers, pick_device, reproduci
 from crypto_assets.models.training.ensemble import Ensemble
 from crypto_assets.models.training.heads import Heads, Net
 from crypto_assets.models.training.inputs import Inputs, Prepared
+from crypto_assets.models.training.parallel import current
 from crypto_assets.models.training.state import Keeper
 
 PRESETS = ("debug", "small", "full")
@@ -91,6 +92,7 @@ class NetModel:
         log_variance_NT = torch.from_numpy(prepared.log_rv_TN.T).to(data.x_NTF.device)
         nets, fits = [], []
         for member in range(seed, seed + config.training.members):
+            keeper = Keeper.of(state, data, self.name, config, learn, stop, seed=member) if state else None
             with reproducible(member, threads):
                 net = self.module_class(config, inputs.width, len(panel.symbols)).to(data.x_NTF.device)
                 fitted = train(
@@ -103,7 +105,7 @@ class NetModel:
                     recorder=recorder if member == seed else Renamed(recorder, f"seed_{member}_"),
                     progress=progress,
                     log_variance_NT=log_variance_NT,
-                    keeper=Keeper.of(state, data, self.name, config, learn, stop, seed=member) if state else None,
+                    keeper=keeper if current().size == 1 else None,
                 )
             nets.append(net)
             fits.append(fitted)
