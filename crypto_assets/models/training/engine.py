@@ -21,7 +21,7 @@ from crypto_assets.models.training import linear
 from crypto_assets.models.training.calibration import issued, trust
 from crypto_assets.models.training.config import Fitted, Progress, Training
 from crypto_assets.models.training.curriculum import Lessons
-from crypto_assets.models.training.device import DevicePanel
+from crypto_assets.models.training.device import Batch, DevicePanel
 from crypto_assets.models.training.ema import Ema
 from crypto_assets.models.training.heads import Heads, Net, Weights, base_logits
 from crypto_assets.models.training.schedule import one_cycle, warmup_cosine
@@ -144,8 +144,17 @@ def adamw(module: Net, training: Training) -> torch.optim.AdamW:
 
 
 @torch.no_grad()
-def answers(module: Net, data: DevicePanel, rows: tuple[int, int], precision: str = "fp32") -> Heads:
-    """Heads for every coin at the decision times `[begin, end)`, `[N, T, ...]`, each with its full context."""
+def answers(
+    module: Net,
+    data: DevicePanel,
+    rows: tuple[int, int],
+    precision: str = "fp32",
+    ask: Callable[[Batch], Heads] | None = None,
+) -> Heads:
+    """Heads for every coin at the decision times `[begin, end)`, `[N, T, ...]`, each with its full context.
+
+    `ask`: who calls the module, for example an `inference.Answerer` that is kept between calls.
+    """
     module.eval()
     begin, end = rows
     context, piece = module.context, min(PIECE, end - begin)
@@ -154,7 +163,7 @@ def answers(module: Net, data: DevicePanel, rows: tuple[int, int], precision: st
     for start in range(begin, end, piece):
         batch, _ = data.gather(*data.everyone(start - context, module.together), context + piece)
         with autocast(data.x_NTF.device, precision):
-            heads = module(batch)
+            heads = (ask or module)(batch)
         each = Heads(*(h[0] for h in heads)) if module.together else heads
         parts.append(Heads(*(h[:, first : first + end - start] for h in each)))
     return Heads(*(torch.cat(h, dim=1) for h in zip(*parts, strict=True)))
