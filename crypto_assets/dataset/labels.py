@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import polars as pl
 
+from crypto_assets.features._bars import hourly, of_each
 from crypto_assets.lake import Derivation, Field, Table
 from crypto_assets.market.time import HORIZONS, HOUR
 
@@ -54,12 +55,9 @@ def compute(candles: pl.LazyFrame) -> pl.LazyFrame:
 
 def _variance(rows: pl.LazyFrame) -> pl.LazyFrame:
     """`rv_24h` at each ts: the squared `ret_1h` of ts and the 23 hours after it, where all 24 are known."""
-    window = f"{AHEAD}h"
-    known = rows.filter(pl.col("ret_1h").is_not_null()).sort("symbol", "ts")
-    rolled = known.rolling("ts", period=window, offset="0h", closed="left", group_by="symbol").agg(
-        pl.col("ret_1h").pow(2).sum().alias("rv_24h"), pl.len().alias("_n")
-    )
-    return rolled.filter(pl.col("_n") == AHEAD).select("symbol", "ts", "rv_24h")
+    grid = hourly(rows)
+    total = of_each(pl.col("ret_1h").pow(2), "total", AHEAD, AHEAD)
+    return grid.select("symbol", "ts", rv_24h=total.shift(1 - AHEAD).over("symbol"))
 
 
 DERIVATION = Derivation(

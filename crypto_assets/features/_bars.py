@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 import polars as pl
 
 from crypto_assets.features import _one_coin as one_coin
 from crypto_assets.features._one_coin import TINY as TINY
+from crypto_assets.market.errors import SchemaError
 
 HOUR = pl.duration(hours=1)
 PRICES = ("open", "high", "low", "close", "volume")
@@ -48,8 +52,35 @@ def log_return(hours: int = 1) -> pl.Expr:
 
 
 def rolling(expr: pl.Expr, hours: int, kind: str = "mean") -> pl.Expr:
-    """Rolling mean, std, sum, min or max over `hours` rows of a complete hourly grid, a coin at a time, 80 % known."""
-    return one_coin.rolling(expr, hours, kind).over("symbol")
+    """Rolling mean, deviation or total over `hours` rows of a complete hourly grid sorted by symbol, 80 % known.
+
+    The same to the last bit wherever the grid begins (`_windows`).
+    """
+    return of_each(expr, kind, hours, one_coin.least(hours))
+
+
+def of_each(expr: pl.Expr, kind: str, *arguments: float) -> pl.Expr:
+    """The function `kind` of `_windows` with these arguments, a symbol at a time, of a frame sorted by symbol.
+
+    Raises SchemaError where a symbol's rows are not together.
+    """
+
+    def compute(rows: pl.Series) -> pl.Series:
+        from crypto_assets.features import _windows as windows
+
+        x = np.ascontiguousarray(rows.struct.field("x").cast(pl.Float64).to_numpy())
+        parts = [getattr(windows, kind)(x[first:last], *arguments) for first, last in _pieces(rows.struct.field("symbol"))]
+        return pl.Series(np.concatenate([np.empty(0), *parts]), nan_to_null=True)
+
+    return pl.struct(x=expr, symbol="symbol").map_batches(compute, return_dtype=pl.Float64)
+
+
+def _pieces(symbols: pl.Series) -> list[tuple[int, int]]:
+    """First row and end of each symbol."""
+    firsts = (symbols != symbols.shift(1)).fill_null(True).arg_true().to_list() if len(symbols) else []
+    if len(firsts) != symbols.n_unique():
+        raise SchemaError("a rolling window needs the rows of each symbol together: sort the frame by symbol and ts")
+    return list(itertools.pairwise([*firsts, len(symbols)]))
 
 
 def change(expr: pl.Expr, days: int) -> pl.Expr:
@@ -59,7 +90,7 @@ def change(expr: pl.Expr, days: int) -> pl.Expr:
 
 def z_score(expr: pl.Expr, hours: int) -> pl.Expr:
     """Distance from the rolling mean in rolling standard deviations; null where nothing moved."""
-    spread = rolling(expr, hours, "std")
+    spread = rolling(expr, hours, "deviation")
     return (expr - rolling(expr, hours)) / pl.when(spread > 1e-9).then(spread)
 
 
@@ -76,7 +107,8 @@ def regression(x: str, y: str, hours: int) -> tuple[pl.Expr, pl.Expr]:
 
 def variance_before(r: pl.Expr) -> pl.Expr:
     """Exponentially weighted variance of hourly returns up to the bar before (RiskMetrics 1996, lambda 0.94)."""
-    return one_coin.variance_before(r).over("symbol")
+    mean = of_each(r.pow(2), "decayed_mean", one_coin.EWMA_DECAY, one_coin.EWMA_LEAST)
+    return mean.shift(1).over("symbol") + TINY
 
 
 def finite(frame: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:

@@ -8,46 +8,74 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True)
-def average_true_range(high, low, close, period):
-    """Wilder's average true range; NaN for the first `period` bars, as TA-Lib."""
-    n = len(close)
-    out = np.full(n, np.nan)
-    if n <= period:
-        return out
-    total = 0.0
-    for i in range(1, n):
-        true_range = max(high[i] - low[i], abs(high[i] - close[i - 1]), abs(low[i] - close[i - 1]))
-        if i <= period:
-            total += true_range
-            if i == period:
-                out[i] = total / period
-        else:
-            out[i] = (out[i - 1] * (period - 1) + true_range) / period
-    return out
+def restarts(hour: np.ndarray, period: int, before: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bars where the periods of a path begin, and for each the first bar that is at most `before` hours before its period.
+
+    `hour` counts the hours of the bars from a fixed moment, so neither depends on where the bars begin.
+    """
+    number = hour // period
+    begins = np.flatnonzero(np.diff(number, prepend=number[:1] - 1))
+    return begins, np.searchsorted(hour, number[begins] * period - before)
 
 
 @njit(cache=True)
-def supertrend(high, low, close, atr, multiple):
-    """Supertrend (Seban): the band the price has not crossed, and its side (1 up, -1 down); NaN while `atr` is."""
+def supertrend(high, low, close, atr, multiple, begins, starts):
+    """Supertrend (Seban): the band the price has not crossed, and its side (1 up, -1 down); NaN while `atr` is.
+
+    The bars from begins[k] to begins[k + 1] are those of a path from starts[k]. So are those of `parabolic`.
+    """
     n = len(close)
     line, side = np.full(n, np.nan), np.full(n, np.nan)
-    upper = lower = 0.0
-    up, is_started = True, False
-    for i in range(n):
-        if not np.isfinite(atr[i]):
-            continue
-        middle = (high[i] + low[i]) / 2
-        above, below = middle + multiple * atr[i], middle - multiple * atr[i]
-        if not is_started:
-            upper, lower, up, is_started = above, below, True, True
-        else:
-            upper = above if above < upper or close[i - 1] > upper else upper
-            lower = below if below > lower or close[i - 1] < lower else lower
-            up = close[i] >= lower if up else close[i] > upper
-        line[i] = lower if up else upper
-        side[i] = 1.0 if up else -1.0
+    for k in range(len(begins)):
+        end = begins[k + 1] if k + 1 < len(begins) else n
+        upper = lower = 0.0
+        up, is_started = True, False
+        for i in range(starts[k], end):
+            if not np.isfinite(atr[i]):
+                continue
+            middle = (high[i] + low[i]) / 2
+            above, below = middle + multiple * atr[i], middle - multiple * atr[i]
+            if not is_started:
+                upper, lower, up, is_started = above, below, True, True
+            else:
+                upper = above if above < upper or close[i - 1] > upper else upper
+                lower = below if below > lower or close[i - 1] < lower else lower
+                up = close[i] >= lower if up else close[i] > upper
+            if i >= begins[k]:
+                line[i] = lower if up else upper
+                side[i] = 1.0 if up else -1.0
     return line, side
+
+
+@njit(cache=True)
+def parabolic(high, low, step, most, begins, starts):
+    """Wilder's Parabolic SAR, as TA-Lib's from each start: long unless the second low falls by more than the high rises."""
+    out = np.full(len(high), np.nan)
+    for k in range(len(begins)):
+        end = begins[k + 1] if k + 1 < len(begins) else len(high)
+        first = starts[k]
+        if first + 1 >= end:
+            continue
+        fall, rise = low[first] - low[first + 1], high[first + 1] - high[first]
+        is_long = not (fall > 0 and fall > rise)
+        extreme = high[first + 1] if is_long else low[first + 1]
+        sar, pace = low[first] if is_long else high[first], step
+        for i in range(first + 1, end):
+            last = max(i - 1, first + 1)  # TA-Lib takes the second bar for the one before it, too
+            turned = low[i] <= sar if is_long else high[i] >= sar
+            if turned:
+                sar, pace = extreme, step
+                is_long = not is_long
+                extreme = high[i] if is_long else low[i]
+                sar = min(sar, low[last], low[i]) if is_long else max(sar, high[last], high[i])
+            if i >= begins[k]:
+                out[i] = sar
+            if not turned and (high[i] > extreme if is_long else low[i] < extreme):
+                extreme = high[i] if is_long else low[i]
+                pace = min(pace + step, most)
+            sar += pace * (extreme - sar)
+            sar = min(sar, low[last], low[i]) if is_long else max(sar, high[last], high[i])
+    return out
 
 
 @njit(cache=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from crypto_assets.features._as_known import as_known, in_order
@@ -87,7 +88,34 @@ def side_by_side(rows: pl.LazyFrame, keys: Sequence[str], by: str, names: Mappin
 def mean_of_week(rows: pl.LazyFrame, keys: Sequence[str], count: pl.Expr) -> pl.LazyFrame:
     """A daily count without its days of the week: log of 1 + its mean of seven days, five of them known, in `value`."""
     prints = first_prints(rows.with_columns(value=count.cast(pl.Float64)), keys)
-    return prints.with_columns(pl.col("value").rolling_mean_by("ts", "7d", min_samples=5).over(list(keys)).log1p())
+    return prints.with_columns(value=rolling_by(pl.col("value"), WEEK, 5, keys)[0].log1p())
+
+
+def rolling_by(value: pl.Expr, span: timedelta, least: int, keys: Sequence[str]) -> tuple[pl.Expr, pl.Expr]:
+    """Mean and standard deviation of the values of the last `span`, of a frame sorted by `keys` and ts; null with too few.
+
+    The same to the last bit wherever the series begin (`_windows`).
+    """
+
+    def compute(rows: pl.Series) -> pl.Series:
+        from crypto_assets.features import _windows as windows
+
+        frame = rows.struct.unnest()
+        number = pl.int_range(pl.len())
+        first = frame.select((pl.when(_begins(keys)).then(number)).forward_fill()).to_series() if keys else [0] * len(rows)
+        x = np.ascontiguousarray(frame["x"].cast(pl.Float64).to_numpy())
+        at = frame["ts"].cast(pl.Datetime("us", "UTC")).to_physical().to_numpy()
+        found = windows.by_time(at, x, np.array(first, np.int64), span // timedelta(microseconds=1), least)
+        return pl.DataFrame(dict(zip(("mean", "spread"), found, strict=True)), nan_to_null=True).to_struct()
+
+    returns = pl.Struct({"mean": pl.Float64, "spread": pl.Float64})
+    both = pl.struct(*keys, "ts", x=value).map_batches(compute, return_dtype=returns)
+    return both.struct.field("mean"), both.struct.field("spread")
+
+
+def _begins(keys: Sequence[str]) -> pl.Expr:
+    """Whether a row is the first of its keys."""
+    return pl.any_horizontal((pl.col(k) != pl.col(k).shift(1)).fill_null(True) for k in keys)
 
 
 def known(rows: pl.LazyFrame, grid: pl.DataFrame, series: Series, by: Sequence[str] = ()) -> pl.DataFrame:
@@ -123,7 +151,6 @@ def known_moves(
     """
     keys = list(by)
     columns = {c: f"{name}{c}" for c in ("", "_step", "_change_7d", "_z_90d")}
-    past = "90d"
     prints = (
         first_prints(series, keys)
         .filter(pl.col(value).is_finite())
@@ -134,8 +161,7 @@ def known_moves(
     def each(expr: pl.Expr) -> pl.Expr:
         return expr.over(keys) if keys else expr
 
-    mean = each(level.rolling_mean_by("ts", window_size=past, min_samples=LEAST))
-    spread = each(level.rolling_std_by("ts", window_size=past, min_samples=LEAST))
+    mean, spread = rolling_by(level, PAST, LEAST, keys)
     before = prints.select(*keys, (pl.col("ts") + WEEK).alias("_then"), level.alias("_before"))
     moves = prints.join_asof(
         before, left_on="ts", right_on="_then", by=keys or None, strategy="backward", tolerance=SLACK, check_sortedness=False

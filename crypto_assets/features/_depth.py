@@ -8,7 +8,7 @@ from datetime import timedelta
 import polars as pl
 
 from crypto_assets.features._as_known import as_known
-from crypto_assets.features._daily import first_prints, side_by_side
+from crypto_assets.features._daily import first_prints, rolling_by, side_by_side
 from crypto_assets.features._family import Column
 
 MAX_AGE = timedelta(hours=40)
@@ -38,18 +38,15 @@ def depth_columns(depth: pl.LazyFrame, grid: pl.DataFrame) -> pl.DataFrame:
     prints = first_prints(side_by_side(rows, ["symbol"], "band_pct", BANDS), ["symbol"])
     near, far = _imbalance("near"), _imbalance("far")
     total = (pl.col("bid_near") + pl.col("ask_near")).log()
-    mean, spread = (
-        getattr(pl.col("_total"), f"rolling_{kind}_by")("ts", "168h", min_samples=LEAST) for kind in ("mean", "std")
-    )
+    mean, spread = rolling_by(pl.col("_total"), WEEK, LEAST, ["symbol"])
     yesterday = prints.select("symbol", pl.col("ts") + DAY, _before=total)
     found = (
         prints.with_columns(imbalance_1pct=near, imbalance_5pct=far, _total=total)
         .with_columns(
-            imbalance_1pct_24h=pl.col("imbalance_1pct").rolling_mean_by("ts", "24h", min_samples=18).over("symbol"),
+            imbalance_1pct_24h=rolling_by(pl.col("imbalance_1pct"), DAY, 18, ["symbol"])[0],
             bid_slope=(pl.col("bid_far") / pl.col("bid_near")).log() / FAR_OVER_NEAR,
             ask_slope=(pl.col("ask_far") / pl.col("ask_near")).log() / FAR_OVER_NEAR,
-            depth_z_168h=(pl.col("_total") - mean.over("symbol"))
-            / pl.when(spread.over("symbol") > 1e-9).then(spread.over("symbol")),
+            depth_z_168h=(pl.col("_total") - mean) / pl.when(spread > 1e-9).then(spread),
         )
         .join(yesterday, on=["symbol", "ts"], how="left")
         .with_columns(depth_change_24h=pl.col("_total") - pl.col("_before"))

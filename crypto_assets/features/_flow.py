@@ -111,7 +111,7 @@ def hours_of(trades: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _sum(name: str, hours: int) -> pl.Expr:
-    return pl.col(name) if hours == 1 else rolling(pl.col(name), hours, "sum")
+    return pl.col(name) if hours == 1 else rolling(pl.col(name), hours, "total")
 
 
 def _regression(hours: int) -> tuple[pl.Expr, pl.Expr]:

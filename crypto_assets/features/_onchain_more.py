@@ -13,7 +13,18 @@ from datetime import timedelta
 
 import polars as pl
 
-from crypto_assets.features._daily import CHANGE, LEVEL, SCORE, STEP, Series, first_prints, known, logs, side_by_side
+from crypto_assets.features._daily import (
+    CHANGE,
+    LEVEL,
+    SCORE,
+    STEP,
+    Series,
+    first_prints,
+    known,
+    logs,
+    rolling_by,
+    side_by_side,
+)
 
 Tables = Mapping[str, pl.LazyFrame]
 Make = Callable[[Tables], pl.LazyFrame]
@@ -45,7 +56,7 @@ def _ratio(table: str, names: Mapping[str, str], expr: pl.Expr, keys: tuple[str,
 
 def _over_its_mean(tables: Tables) -> pl.LazyFrame:
     issued = first_prints(tables["onchain"].filter(pl.col("metric") == "IssTotUSD", VALUE > 0), ["symbol"])
-    mean = VALUE.rolling_mean_by("ts", f"{YEAR}d", min_samples=round(KNOWN * YEAR)).over("symbol")
+    mean, _ = rolling_by(VALUE, timedelta(days=YEAR), round(KNOWN * YEAR), ["symbol"])
     return issued.with_columns(value=logs(VALUE / mean))
 
 
@@ -55,7 +66,7 @@ def _pi_cycle(tables: Tables) -> pl.LazyFrame:
     prices = first_prints(both.with_columns(value=pl.col("cap") / pl.col("supply")), ["symbol"])
 
     def mean(days: int) -> pl.Expr:
-        return VALUE.rolling_mean_by("ts", f"{days}d", min_samples=round(KNOWN * days)).over("symbol")
+        return rolling_by(VALUE, timedelta(days=days), round(KNOWN * days), ["symbol"])[0]
 
     return prices.with_columns(value=logs(mean(FAST) / (2 * mean(SLOW))))
 

@@ -6,32 +6,64 @@ The expressions of `_bars` are these over all coins at once. A family with many 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
+import numpy as np
 import polars as pl
-from polars import selectors as cs
 
 FULL = 0.8
 """Share of a rolling window that must be known."""
 TINY = 1e-10
 """Floor under a variance: an hourly move of a thousandth of a per cent."""
+GONE = timedelta(days=7)
+EWMA_DECAY = 0.94
+"""Of RiskMetrics (1996)."""
+EWMA_LEAST = 24
+"""Fewest returns in it."""
 
 
 def by_coin(rows: pl.LazyFrame, of_coin: Callable[[pl.DataFrame], pl.DataFrame], columns: Iterable[str]) -> pl.LazyFrame:
     """`symbol, ts` of the rows, sorted, beside what `of_coin` makes of one coin's rows by ts: `columns`, a row for each.
 
-    Not-a-number and infinity (a division by zero, a warm-up) become null.
+    A coin that was gone for more than a week begins anew: what lies before does not count. Not-a-number and infinity (a
+    division by zero, a warm-up) become null.
     """
-    schema = {"symbol": pl.String(), "ts": pl.Datetime("us", "UTC"), **dict.fromkeys(columns, pl.Float64())}
+    names = list(columns)
+    schema = {"symbol": pl.String(), "ts": pl.Datetime("us", "UTC"), **dict.fromkeys(names, pl.Float64())}
     coins = [coin.sort("ts") for coin in rows.collect().partition_by("symbol")]
     coins.sort(key=lambda coin: coin["symbol"][0])
-    made = [beside(coin.select("symbol", "ts"), of_coin(coin)).select(list(schema)) for coin in coins]
-    frame = pl.concat([pl.DataFrame(schema=schema), *made])
-    all_finite = frame.select(cs.float().is_finite().all()).row(0, named=True)
-    value = pl.col([name for name, is_so in all_finite.items() if not is_so])
-    return frame.with_columns(pl.when(value.is_finite()).then(value)).lazy()
+    made = [
+        beside(piece.select("symbol", "ts"), finite(of_coin(piece).select(names)))
+        for coin in coins
+        for piece in _uninterrupted(coin)
+    ]
+    return pl.concat([pl.DataFrame(schema=schema), *made]).lazy()
+
+
+def _uninterrupted(coin: pl.DataFrame) -> list[pl.DataFrame]:
+    """One coin's rows, cut where it was gone for more than `GONE`."""
+    cuts = [0, *(coin["ts"].diff() > GONE).arg_true(), coin.height]
+    return [coin[first:last] for first, last in itertools.pairwise(cuts)]
+
+
+def finite(frame: pl.DataFrame) -> pl.DataFrame:
+    """A frame of numbers with null for what is not finite."""
+    return frame.select(pl.when(pl.all().is_finite()).then(pl.all()))
+
+
+def before(x: np.ndarray, rows: int) -> np.ndarray:
+    """The value `rows` before; NaN where there is none."""
+    out = np.full(len(x), np.nan)
+    out[rows:] = x[: max(0, len(x) - rows)]
+    return out
+
+
+def numbers(frame: pl.DataFrame, *columns: str) -> dict[str, np.ndarray]:
+    """Columns as contiguous float64 arrays, NaN for null."""
+    return {c: np.ascontiguousarray(frame[c].cast(pl.Float64).to_numpy()) for c in columns}
 
 
 def beside(*frames: pl.DataFrame) -> pl.DataFrame:
@@ -59,12 +91,6 @@ def log_return(hours: int = 1) -> pl.Expr:
     return (pl.col("close") / pl.col("close").shift(hours)).log()
 
 
-def rolling(expr: pl.Expr, hours: int, kind: str = "mean") -> pl.Expr:
-    """Rolling mean, std, sum, min or max over `hours` rows of a complete hourly grid, 80 % known."""
-    function = getattr(expr, f"rolling_{kind}")
-    return function(hours, min_samples=max(2, math.ceil(FULL * hours)))
-
-
-def variance_before(r: pl.Expr) -> pl.Expr:
-    """Exponentially weighted variance of hourly returns up to the bar before (RiskMetrics 1996, lambda 0.94)."""
-    return r.pow(2).ewm_mean(alpha=0.06, min_samples=24).shift(1) + TINY
+def least(hours: int) -> int:
+    """How many of the hours of a rolling window must be known."""
+    return max(2, math.ceil(FULL * hours))

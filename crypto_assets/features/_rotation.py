@@ -86,8 +86,8 @@ def _columns(rows: pl.LazyFrame) -> pl.LazyFrame:
     relative, own = pl.col("_sector") - pl.col("_market"), pl.col("_scaled") - pl.col("_sector")
     rows = rows.with_columns(_others=others, _before=pl.col("_btc").shift(1).over("symbol"))
     return rows.with_columns(
-        **{f"sector_return_{h}h": rolling(relative, h, "sum") / math.sqrt(h) for h in (24, WEEK_H)},
-        own_less_sector_24h=rolling(own, 24, "sum") / math.sqrt(24),
+        **{f"sector_return_{h}h": rolling(relative, h, "total") / math.sqrt(h) for h in (24, WEEK_H)},
+        own_less_sector_24h=rolling(own, 24, "total") / math.sqrt(24),
         cap_correlation_168h=regression("_others", "_r", WEEK_H)[1],
         btc_lead_correlation_168h=regression("_before", "_r", WEEK_H)[1],
     )

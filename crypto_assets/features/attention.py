@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from crypto_assets.features._bars import bars, clock, finite, hourly
+from crypto_assets.features._bars import bars, clock, finite, hourly, of_each
 from crypto_assets.features._daily import CHANGE, LEVEL, SCORE, STEP, WEEK, Series, across, known, logs, mean_of_week
 from crypto_assets.features._family import Column, FeatureFamily
 
@@ -107,7 +107,7 @@ def _scores(candles: pl.LazyFrame, texts: pl.LazyFrame) -> pl.DataFrame:
     known = once.select("symbol", "id", "score", ts=hour).sort("symbol", "ts", "id").collect()
     sums = known.group_by("symbol", "ts", maintain_order=True).agg(_sum=pl.col("score").sum(), _n=pl.len().cast(pl.Float64))
     grid = hourly(bars(candles).select("symbol", "ts")).join(sums.lazy(), on=["symbol", "ts"], how="left").sort("symbol", "ts")
-    day = {c: pl.col(c).fill_null(0).rolling_sum(DAY_H, min_samples=1).over("symbol") for c in ("_sum", "_n")}
+    day = {c: of_each(pl.col(c).fill_null(0), "total", DAY_H, 1) for c in ("_sum", "_n")}
     mean = pl.when(pl.col("_n") > 0.5).then(pl.col("_sum") / pl.col("_n"))
     return grid.with_columns(**day).select("symbol", "ts", _score=mean).collect()
 

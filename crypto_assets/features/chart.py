@@ -3,21 +3,21 @@
 Distances are in average true ranges (Wilder, 14 bars), so no column carries the price level. Indicators run over the bars there
 are; seasonality and fractional differences over the complete hourly grid. Ichimoku is as known at the bar: the cloud drawn over
 it was computed 26 bars before, and the lagging span, which is the close drawn 26 bars back, appears as the close against that
-bar. SAR and Supertrend are path dependent: two starts agree for good after both have turned on the same bar.
+bar. SAR and Supertrend are path dependent: two starts agree for good once both have turned on the same bar, which may take any
+time. So theirs are fixed: the bars of a week are walked from 25 days before it began, whatever else was read.
 """
 
 from __future__ import annotations
 
 import math
 from datetime import timedelta
-from functools import cache
 
 import numpy as np
 import polars as pl
 
 from crypto_assets.features._bars import closed
 from crypto_assets.features._family import Column, FeatureFamily
-from crypto_assets.features._one_coin import TINY, at_bars, beside, by_coin, complete, log_return, rolling
+from crypto_assets.features._one_coin import TINY, at_bars, before, beside, by_coin, complete, least, numbers
 
 PROFILE_BARS = 168
 PROFILE_BINS = 24
@@ -26,7 +26,14 @@ DIFFERENCE_ORDER = 0.4
 """Order of fractional differencing: the least that makes log prices stationary in the literature's examples is 0.3 to 0.5."""
 DIFFERENCE_HOURS = 400
 """Where its weights are cut off; the last one is 1e-4 of the first."""
-LOOKBACK = timedelta(days=45)
+RESTART_HOURS = 168
+"""SAR and Supertrend are begun anew each week, counted from 1970-01-01 00:00 UTC,"""
+PATH_HOURS = 25 * 24
+"""so long before the week, at least."""
+LOOKBACK = timedelta(days=64)
+"""A week, a path before it, 512 bars of Wilder's mean before that, and a sixth of the hours missing."""
+HOUR_US = 3_600_000_000
+Array = np.ndarray
 
 
 def _hours(hours: float) -> timedelta:
@@ -55,7 +62,9 @@ COLUMNS: dict[str, Column] = {
     "seasonal_variance": Column(
         "log of the mean squared return of the hour of day that opens, against all hours, 28 days", "log ratio", _hours(24 * 29)
     ),
-    "fractional_difference": Column("log price differenced 0.4 times, in units of its sd over 168 h", "sd", _hours(570)),
+    "fractional_difference": Column(
+        f"log price differenced {DIFFERENCE_ORDER} times, in units of its returns over 168 h", "sd", _hours(570)
+    ),
 }
 
 
@@ -65,121 +74,95 @@ def compute(candles: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _of_coin(rows: pl.DataFrame) -> pl.DataFrame:
-    charted = rows.with_columns(_lines()).select(*_places(), *_flows())
-    r = complete(rows).with_columns(_r=log_return()).with_columns(_r2=pl.col("_r").pow(2))
-    gridded = r.select("is_bar", seasonal_variance=_seasonal(), _sd=_spread())
-    return beside(charted, _paths(rows), at_bars(gridded)).with_columns(pl.col("fractional_difference") / pl.col("_sd"))
+    hourly = complete(rows)
+    made = _charted(numbers(rows, "open", "high", "low", "close", "volume"), rows["ts"].to_physical().to_numpy() // HOUR_US)
+    r = pl.DataFrame({"is_bar": hourly["is_bar"], **_hourly(numbers(hourly, "close")["close"])})
+    return beside(pl.DataFrame(made), at_bars(r)).with_columns(pl.col("fractional_difference") / pl.col("_sd"))
 
 
-@cache
-def _lines() -> list[pl.Expr]:
-    """Lines that several columns are made of."""
-    import polars_talib as ta
-
-    high, low = pl.col("high"), pl.col("low")
-    atr = ta.atr(high, low, pl.col("close"), timeperiod=14)
-    middles = [((high.rolling_max(n) + low.rolling_min(n)) / 2).alias(f"_middle_{n}") for n in (9, 26, 52)]
-    volume = pl.col("volume")
-    totals = [volume.rolling_sum(n).alias(f"_volume_{n}") for n in (24, 168)]
-    return [pl.when(atr > 0).then(atr).alias("_atr"), *middles, *totals, volume.rolling_mean(24).alias("_mean_volume")]
-
-
-@cache
-def _places() -> list[pl.Expr]:
-    import polars_talib as ta
-
-    close, high, low, atr = pl.col("close"), pl.col("high"), pl.col("low"), pl.col("_atr")
-    conversion, base = pl.col("_middle_9"), pl.col("_middle_26")
-    span_a, span_b = ((conversion + base) / 2).shift(26), pl.col("_middle_52").shift(26)
-    ema = ta.ema(close, timeperiod=20)
-    width = 2 * ta.atr(high, low, close, timeperiod=10)
-    out = {
-        "parabolic_sar": (close - ta.sar(high, low, acceleration=0.02, maximum=0.2)) / atr,
-        "ichimoku_conversion": (conversion - base) / atr,
-        "ichimoku_base": (close - base) / atr,
-        "ichimoku_cloud": (close - (span_a + span_b) / 2) / atr,
-        "ichimoku_thickness": (span_a - span_b) / atr,
-        "ichimoku_lagging": (close - close.shift(26)) / atr,
-        "keltner": (close - ema) / pl.when(width > 0).then(width),
-        "momentum_10": (close - close.shift(10)) / atr,
-        "roc_24": (close / close.shift(24) - 1) / (atr / close * math.sqrt(24)),
-    }
-    return [e.alias(name) for name, e in out.items()]
-
-
-@cache
-def _flows() -> list[pl.Expr]:
-    import polars_talib as ta
-
-    close, high, low, volume, atr = (pl.col(c) for c in ("close", "high", "low", "volume", "_atr"))
-    typical = (high + low + close) / 3
-    spread = pl.when(high > low).then(high - low)
-    place = ((2 * close - high - low) / spread).fill_null(0.0) * volume
-    traded, mean = pl.col("_volume_24"), pl.col("_mean_volume")
-
-    def vwap(bars: int) -> pl.Expr:
-        total = pl.col(f"_volume_{bars}")
-        return (typical * volume).rolling_sum(bars) / pl.when(total > 0).then(total)
-
-    out = {
-        "vwap_24": (close - vwap(24)) / atr,
-        "vwap_168": (close - vwap(168)) / atr,
-        "accumulation_24": place.rolling_sum(24) / pl.when(traded > 0).then(traded),
-        "chaikin_oscillator": ta.adosc(high, low, close, volume, fastperiod=3, slowperiod=10) / pl.when(mean > 0).then(mean),
-    }
-    return [e.alias(name) for name, e in out.items()]
-
-
-@cache
-def _spread() -> pl.Expr:
-    sd = rolling(pl.col("_r"), 168, "std")
-    return pl.when(sd > 1e-9).then(sd)
-
-
-@cache
-def _seasonal() -> pl.Expr:
-    """The bar that opens at `ts` closes in an hour; that hour of the days before closed 23 h, 47 h, ... ago."""
-    r2 = pl.col("_r2")
-    days = [r2.shift(24 * d - 1) for d in range(1, SEASON_DAYS + 1)]
-    same_hour = pl.mean_horizontal(days)
-    every = r2.rolling_mean(24 * SEASON_DAYS, min_samples=24 * SEASON_DAYS * 8 // 10)
-    return ((same_hour + TINY) / (every + TINY)).log()
-
-
-def _fractional(close: np.ndarray) -> np.ndarray:
-    """The log price differenced `DIFFERENCE_ORDER` times with a fixed window (Hosking 1981; López de Prado 2018, ch. 5).
-
-    Written as a sum over returns, whose weights are the cumulated ones, so that the price level drops out exactly; over the
-    root of their sum of squares, which makes it unit noise where returns are. NaN until the window is full.
-    """
-    k = np.arange(1, DIFFERENCE_HOURS)
-    weights = np.cumprod(np.r_[1.0, (k - 1 - DIFFERENCE_ORDER) / k])
-    cumulated = np.cumsum(weights)[:-1]
-    out = np.full(len(close), np.nan)
-    if len(close) >= DIFFERENCE_HOURS:
-        summed = np.convolve(np.diff(np.log(close)), cumulated, "valid")
-        out[len(close) - len(summed) :] = summed / np.sqrt(np.sum(cumulated**2))
-    return out
-
-
-def _paths(rows: pl.DataFrame) -> pl.DataFrame:
-    """Columns that need a loop over bars."""
+def _charted(rows: dict[str, Array], hour: Array) -> dict[str, Array]:
+    """The columns that run over the bars there are; `hour` counts hours from a fixed moment."""
     from crypto_assets.features import _chart_kernels as kernels
+    from crypto_assets.features import _indicators as ta
+    from crypto_assets.features import _windows as windows
 
-    high, low, close, volume = (rows[c].to_numpy() for c in ("high", "low", "close", "volume"))
-    atr = kernels.average_true_range(high, low, close, 14)
-    line, side = kernels.supertrend(high, low, close, kernels.average_true_range(high, low, close, 10), 3.0)
+    bars = ta.Bars(*(rows[c] for c in ("open", "high", "low", "close", "volume")))
+    high, low, close, volume, atr = bars.high, bars.low, bars.close, bars.volume, bars.atr
+    ten = ta.wilder(bars.true_range, 10, 1)
+    conversion, base, slow = ((windows.highest(high, n, n) + windows.lowest(low, n, n)) / 2 for n in (9, 26, 52))
+    span_a, span_b = before((conversion + base) / 2, 26), before(slow, 26)
+    value, traded = bars.typical * volume, {n: ta.positive(windows.total(volume, n, n)) for n in (24, 168)}
+    begins = kernels.restarts(hour, RESTART_HOURS, PATH_HOURS)
+    line, side = kernels.supertrend(high, low, close, ten, 3.0, *begins)
     control, above, entropy = kernels.volume_profile(high, low, close, volume, PROFILE_BARS, PROFILE_BINS)
-    return pl.DataFrame(
-        {
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "parabolic_sar": (close - kernels.parabolic(high, low, 0.02, 0.2, *begins)) / atr,
             "supertrend": (close - line) / atr,
             "supertrend_side": side,
+            "ichimoku_conversion": (conversion - base) / atr,
+            "ichimoku_base": (close - base) / atr,
+            "ichimoku_cloud": (close - (span_a + span_b) / 2) / atr,
+            "ichimoku_thickness": (span_a - span_b) / atr,
+            "ichimoku_lagging": (close - before(close, 26)) / atr,
+            "keltner": (close - ta.exponential(close, 20)) / (2 * ta.positive(ten)),
+            "momentum_10": (close - before(close, 10)) / atr,
+            "roc_24": (close / before(close, 24) - 1) / (atr / close * math.sqrt(24)),
+            **{f"vwap_{n}": (close - windows.total(value, n, n) / total) / atr for n, total in traded.items()},
             "profile_control": (close - control) / atr,
             "profile_above": above,
             "profile_entropy": entropy,
+            "accumulation_24": windows.total(bars.steps, 24, 24) / traded[24],
+            "chaikin_oscillator": ta.chaikin_oscillator(bars, 3, 10) / (traded[24] / 24),
             "fractional_difference": _fractional(close),
         }
-    )
+
+
+def _hourly(close: Array) -> dict[str, Array]:
+    """`seasonal_variance`, and the spread of returns, on the complete hourly grid.
+
+    The bar that opens at `ts` closes in an hour; that hour of the days before closed 23 h, 47 h, ... ago.
+    """
+    from crypto_assets.features import _windows as windows
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r = np.log(close / np.concatenate([[np.nan], close[:-1]]))
+        r2, hours = r**2, 24 * SEASON_DAYS
+        days = np.full((len(r) // 24 + 2, 24), np.nan)
+        days.ravel()[: len(r)] = r2
+        same_hour = np.stack([windows.mean(np.ascontiguousarray(day), SEASON_DAYS, 1) for day in days.T], axis=1).ravel()
+        opens = np.full(len(r), np.nan)
+        opens[23:] = same_hour[: max(0, len(r) - 23)]
+        every = windows.mean(r2, hours, hours * 8 // 10)
+        sd = windows.deviation(r, 168, least(168))
+        return {
+            "seasonal_variance": np.log((opens + TINY) / (every + TINY)),
+            "_sd": np.where(sd > 1e-9, sd, np.nan),
+        }
+
+
+def fractional_weights(order: float, length: int) -> Array:
+    """Weights of the returns in a log price differenced `order` times over `length` bars, newest first.
+
+    The price's are w[0] = 1, w[k] = w[k - 1] (k - 1 - order) / k (Hosking 1981; López de Prado 2018, ch. 5); cumulated they are
+    those of its returns, so that the price level drops out exactly.
+    """
+    k = np.arange(1, length)
+    return np.cumsum(np.cumprod(np.r_[1.0, (k - 1 - order) / k]))[:-1]
+
+
+def _fractional(close: Array, order: float = DIFFERENCE_ORDER, length: int = DIFFERENCE_HOURS) -> Array:
+    """The log price fractionally differenced with a fixed window, over the root of the sum of the squared weights.
+
+    So it is unit noise where returns are. NaN until the window is full.
+    """
+    from crypto_assets.features import _windows as windows
+
+    weights = fractional_weights(order, length)
+    out = np.full(len(close), np.nan)
+    if len(close) >= length:
+        out[length - 1 :] = windows.weighted(np.diff(np.log(close)), weights) / np.sqrt(np.sum(weights**2))
+    return out
 
 
 FAMILY = FeatureFamily("chart", {"candles": "curated/candles"}, LOOKBACK, COLUMNS, compute)

@@ -136,7 +136,7 @@ def _market(coins: pl.DataFrame) -> pl.LazyFrame:
     hours = coins.group_by("ts", maintain_order=True).agg(_across())
     series = {"market": pl.col("_market_scaled"), "btc": pl.col("_btc_scaled")}
     lags = {f"{n}_return_lag_{k}h": s.shift(k).over("symbol") for n, s in series.items() for k in LAGS}
-    sums = {f"{n}_return_{h}h": rolling(s, h, "sum") / math.sqrt(h) for n, s in series.items() for h in SPANS}
+    sums = {f"{n}_return_{h}h": rolling(s, h, "total") / math.sqrt(h) for n, s in series.items() for h in SPANS}
     variance = (rolling(pl.col("_market").pow(2), 24) + TINY).log()
     grid = hourly(hours.lazy().with_columns(symbol=pl.lit("market")))
     product = pl.col("market_surprise") * pl.col("market_surprise").shift(1).over("symbol")
@@ -166,7 +166,7 @@ def compute(candles: pl.LazyFrame, onchain: pl.LazyFrame, coingecko: pl.LazyFram
     )
     residual = pl.col("_residual")
     own = {f"residual_lag_{k}h": residual.shift(k).over("symbol") / pl.col("_sd") for k in LAGS}
-    own |= {f"residual_{h}h": rolling(residual, h, "sum") / (pl.col("_sd") * math.sqrt(h)) for h in SPANS}
+    own |= {f"residual_{h}h": rolling(residual, h, "total") / (pl.col("_sd") * math.sqrt(h)) for h in SPANS}
     own |= {f"trend_return_{h}h": pl.col(f"relative_trend_{h}h") * pl.col("_surprise") for h in REGIME_SPANS}
     rows = rows.with_columns(**own).filter("is_bar")
     ranks = {f"rank_return_{h}h": _rank(pl.col(f"_r{h}" if h > 1 else "_r")) for h in RANKED}

@@ -13,7 +13,7 @@ from datetime import timedelta
 import polars as pl
 
 from crypto_assets.features._as_known import as_known
-from crypto_assets.features._bars import bars, change, clock, finite, hourly
+from crypto_assets.features._bars import bars, change, clock, finite, hourly, of_each
 from crypto_assets.features._family import Column, FeatureFamily
 
 SPANS = (4, 24, 72)
@@ -32,6 +32,8 @@ MEANINGS = {
     "urgency": "urgency",
 }
 """Column of `curated/text_scores` -> what its decayed mean is called."""
+LOOKBACK = timedelta(days=46)
+"""The 1,024 hours of a decayed mean over 72 h, and the two days until the last text before them is known."""
 READ = ("score", "entity_score", *MEANINGS)
 MARKET = ("score_1h", "score_24h", "count_24h", "disagreement_24h", *(f"{c}_24h" for c in MEANINGS), "influence_score_24h")
 """Columns that are also made of all texts."""
@@ -135,8 +137,7 @@ def _decayed(rows: pl.LazyFrame) -> pl.LazyFrame:
     """The columns made of texts, from their hourly sums, on a complete hourly grid."""
 
     def decay(column: str, span: int) -> pl.Expr:
-        known = pl.col(column).fill_null(0).cast(pl.Float64)
-        return known.ewm_mean(span=span, adjust=False).over("symbol") * (span + 1) / 2
+        return of_each(pl.col(column), "decayed", 1 - 2 / (span + 1))
 
     def mean(column: str, span: int = 24) -> pl.Expr:
         n = decay(f"_n_{column}", span)
@@ -169,7 +170,7 @@ FAMILY = FeatureFamily(
         "fear_greed": "raw/fear_greed",
         "funding": "raw/binance_funding",
     },
-    timedelta(days=31),
+    LOOKBACK,
     COLUMNS,
     compute,
 )

@@ -46,11 +46,6 @@ def test_every_column_has_values(rows):
     assert all(rows[name].is_not_null().mean() > 0.4 for name in COLUMNS)
 
 
-def test_average_true_range_is_talibs(coin):
-    high, low, close, _ = arrays(coin)
-    same(kernels.average_true_range(high, low, close, 14), talib.ATR(high, low, close, 14))
-
-
 def test_lines_are_talibs(coin, rows):
     high, low, close, volume = arrays(coin)
     atr = talib.ATR(high, low, close, 14)
@@ -88,9 +83,15 @@ def test_volume_weighted_price(coin, rows):
         assert rows[f"vwap_{bars}"][at] == pytest.approx((close[at] - vwap) / talib.ATR(high, low, close, 14)[at])
 
 
-def test_supertrend_turns_only_when_its_band_is_crossed(coin):
+def path(coin):
+    """Supertrend of a coin as one path, and its arrays."""
     high, low, close, _ = arrays(coin)
-    line, side = kernels.supertrend(high, low, close, kernels.average_true_range(high, low, close, 10), 3.0)
+    atr = talib.ATR(high, low, close, 10)
+    return kernels.supertrend(high, low, close, atr, 3.0, *kernels.restarts(np.zeros(len(close), int), 168, 0)), close
+
+
+def test_supertrend_turns_only_when_its_band_is_crossed(coin):
+    (line, side), close = path(coin)
     known = np.flatnonzero(np.isfinite(line))
     assert {-1.0, 1.0} == set(side[known])
     for i in known[1:]:
@@ -100,12 +101,21 @@ def test_supertrend_turns_only_when_its_band_is_crossed(coin):
             assert forward * side[i] >= -1e-12, "a band only tightens while the side holds"
 
 
-def test_two_starts_of_supertrend_agree_after_a_turn(coin):
-    high, low, close, _ = arrays(coin)
-    atr = kernels.average_true_range(high, low, close, 10)
-    whole = kernels.supertrend(high, low, close, atr, 3.0)[0]
-    late = kernels.supertrend(high[500:], low[500:], close[500:], atr[500:], 3.0)[0]
-    assert np.array_equal(whole[900:], late[400:])
+def test_the_paths_of_the_weeks_are_that_of_the_whole_once_both_have_turned(coin, rows):
+    (line, _), close = path(coin)
+    high, low, _, _ = arrays(coin)
+    atr = talib.ATR(high, low, close, 14)
+    same(rows["supertrend"], (close - line) / atr)
+
+
+def test_a_path_begins_where_its_week_says_and_not_where_the_bars_do():
+    hour = np.arange(1000, 3000)
+    begins, starts = kernels.restarts(hour, 168, 300)
+    later, from_later = kernels.restarts(hour[700:], 168, 300)
+    at = [begins.tolist().index(b + 700) for b in later[3:]]
+    assert (hour[begins][1:] % 168 == 0).all()
+    assert (starts[at] == from_later[3:] + 700).all()
+    assert (hour[begins[at]] - hour[starts[at]] == 300).all()
 
 
 def test_volume_profile_of_a_known_market():

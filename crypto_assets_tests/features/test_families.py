@@ -81,15 +81,38 @@ def test_joining_on_the_day_described_is_found(tables):
     assert "x" in invariance.leaks(invariance.of_family(family), tables, LATE, CUTS)
 
 
+@pytest.fixture(scope="module")
+def interrupted(tables):
+    """The market with a coin that was gone for ten days."""
+    gone = pl.col("ts").is_between(datetime(2024, 4, 3, 7, tzinfo=UTC), datetime(2024, 4, 13, 9, tzinfo=UTC))
+    return {**tables, "curated/candles": tables["curated/candles"].filter(~(gone & (pl.col("symbol") == "SOL")))}
+
+
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_lookback_is_enough(name, tables):
-    """A day read with the declared lookback equals the day read with everything there is."""
+def test_a_row_does_not_depend_on_where_the_read_begins(name, interrupted):
+    """A day, and an hour, read with the declared lookback are those read with everything there is, to the last bit."""
     family = FAMILIES[name]
     day = Window.of_days(date(2024, 5, 14), date(2024, 5, 14))
-    short = derive(family.derivation(), Frames(tables), day)
-    long = derive(replace(family, lookback=timedelta(days=440)).derivation(), Frames(tables), day)
-    assert short.height > 90
-    assert invariance.differences(short, long, 1e-6, spread=1e-6) == {}
+    long = derive(replace(family, lookback=timedelta(days=440)).derivation(), Frames(interrupted), day)
+    assert long.height > 90
+    for window in (day, Window(day.end - timedelta(hours=1), day.end)):
+        short = derive(family.derivation(), Frames(interrupted), window)
+        assert short.equals(long.filter(pl.col("ts") >= window.start), null_equal=True), exact(short, long)
+
+
+def exact(short: pl.DataFrame, long: pl.DataFrame) -> dict[str, int]:
+    return invariance.differences(long.join(short.select("symbol", "ts"), on=["symbol", "ts"]), short, 0.0)
+
+
+def test_the_newest_hour_by_itself_is_the_row_of_the_whole_range(interrupted):
+    """What is served at an hour's close is what a run over weeks writes: every column of the matrix, to the last bit."""
+    weeks, hour = Window.of_days(date(2024, 4, 25), date(2024, 5, 18)), datetime(2024, 5, 18, 23, tzinfo=UTC)
+    whole, alone = (
+        invariance.of_matrix(FAMILIES.values())(interrupted, window)
+        for window in (weeks, Window(hour, hour + timedelta(hours=1)))
+    )
+    assert alone.height >= 4
+    assert alone.equals(whole.filter(pl.col("ts") == hour), null_equal=True), exact(alone, whole)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
