@@ -56,7 +56,7 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
     assets += [derived_asset(derivation, parts) for derivation in derivations(list(families().values()))]
     for name in MODELS:
         assets += model_assets(name, describe(name), settings, parts)
-    assets += fusion_assets(parts)
+    assets += fusion_assets(settings, parts)
     assets.append(bundle_asset(parts))
     assets.append(latest_asset())
     assets += backtest_assets(list(MODELS), settings)

@@ -113,7 +113,7 @@ def test_every_asset_says_what_it_is(nodes):
         assert len(node.description or "") > 20, name
         assert node.kinds, name
         assert node.owners, name
-        assert node.group_name == name.split("/")[0] or name.startswith("fusion/"), name
+        assert node.group_name == name.split("/")[0] or name == "models/fusion", name
 
 
 def test_every_table_shows_its_columns_and_has_a_schema_check_that_blocks(nodes, checks):

@@ -62,7 +62,7 @@ def run(
         highlight=False,
         soft_wrap=True,
     )
-    forecasts = _walk(panel, folds, names, settings)
+    forecasts = _walk(panel, folds, names, settings, assembled.candles)
     outcome = assess(
         forecasts,
         panel,
@@ -75,7 +75,7 @@ def run(
     )
     show(outcome.result, screen if screen.is_terminal else Console(stderr=True, width=150))
     if report is not None:
-        outcome.report(report, assembled.labels)
+        outcome.report(report, assembled.labels, forecasts.weights)
         if report.resolve().parent == (store.root / "reports").resolve():
             from crypto_assets.evaluation.report_index import write_index
 
@@ -137,7 +137,7 @@ def _assemble(reader: Reader, window: Window, symbols: tuple[str, ...], features
         )
 
 
-def _walk(panel: Panel, folds: Sequence[Any], names: Sequence[str], settings: Settings) -> Any:
+def _walk(panel: Panel, folds: Sequence[Any], names: Sequence[str], settings: Settings, candles: Any) -> Any:
     from crypto_assets.evaluation.walkforward import run as walk
 
     columns = (
@@ -155,7 +155,7 @@ def _walk(panel: Panel, folds: Sequence[Any], names: Sequence[str], settings: Se
             if not screen.is_terminal:
                 screen.print(f"{fold} {model} {seconds:.1f} s", highlight=False)
 
-        return walk(panel, folds, names, preset=settings.preset, seed=settings.seed, progress=progress)
+        return walk(panel, folds, names, preset=settings.preset, seed=settings.seed, progress=progress, candles=candles)
 
 
 def _oracle(store: Lake) -> Any:

@@ -18,6 +18,7 @@ import polars as pl
 from crypto_assets.dataset import labels
 from crypto_assets.dataset.assemble import derivations
 from crypto_assets.dataset.panel import Panel, from_tables
+from crypto_assets.evaluation.fusing import FUSED, fuse_hour, fusion_at, members_among
 from crypto_assets.evaluation.walkforward import COMBINATIONS, CONTEXT, combine, combined_version, forecast_window
 from crypto_assets.features import FeatureFamily
 from crypto_assets.features import families as all_families
@@ -188,13 +189,26 @@ def forecasts_at(lake: Lake, panel: Panel, at: datetime) -> pl.DataFrame:
         forecast.table(name, fit.version, fit.trained_until, listed).with_columns(model=pl.lit(name))
         for name, (forecast, fit) in members.items()
     ]
-    for name, (combined, used) in combine({name: f for name, (f, _) in members.items()}, COMBINATIONS).items():
+    pools = {name: made_of for name, made_of in COMBINATIONS.items() if name != FUSED}
+    for name, (combined, used) in combine({name: f for name, (f, _) in members.items()}, pools).items():
         version = combined_version(name, [members[m][1].version for m in used])
         until = max(members[m][1].trained_until for m in used)
         parts.append(combined.table(name, version, until, listed).with_columns(model=pl.lit(name)))
+    if chosen := {name: members[name] for name in members_among(list(members))}:
+        columns = [c for c in ForecastsLatest.schema() if c != "model"]
+        parts.append(_fused(lake, panel, at, chosen).select(columns).with_columns(model=pl.lit(FUSED)))
     if not parts:
         return ForecastsLatest.empty()
     return ForecastsLatest.shape(pl.concat(parts)).sort(list(ForecastsLatest.key))
+
+
+def _fused(lake: Lake, panel: Panel, at: datetime, members: Mapping[str, tuple[Forecast, Checkpoint]]) -> pl.DataFrame:
+    """Rows of `fusion/fused` for the hour: the fold's fusion, in the state that earlier forecasts have left it in."""
+    versions = {name: fit.version for name, (_, fit) in members.items()}
+    fusion = fusion_at(lake, panel.symbols, at, versions)
+    until = max(fit.trained_until for _, fit in members.values())
+    now = {name: forecast for name, (forecast, _) in members.items()}
+    return fuse_hour(fusion, lake, panel, now, versions, until, at)
 
 
 def newest_checkpoint(lake: Lake, name: str, at: datetime) -> Checkpoint | None:

@@ -7,6 +7,7 @@ best there is the one that fitted it best.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,13 +15,14 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from crypto_assets.dataset.panel import Panel
-from crypto_assets.fusion.checkpoint import FusionCheckpoint
+from crypto_assets.dataset.panel import HOUR_US, Panel
+from crypto_assets.fusion.checkpoint import NAME, FusionCheckpoint
 from crypto_assets.fusion.decision import with_price_targets
-from crypto_assets.fusion.fitting import fit
+from crypto_assets.fusion.fitting import LABELS, fit
 from crypto_assets.fusion.fused import Fused, apply
 from crypto_assets.fusion.tables import fused_rows, weight_rows
-from crypto_assets.market.time import Window
+from crypto_assets.lake import Lake
+from crypto_assets.market.time import HOUR, midnight
 from crypto_assets.models._base import Forecast
 from crypto_assets.models.registry import TRAINED, load
 from crypto_assets.trading.costs import Costs
@@ -95,12 +97,81 @@ def as_rows(made: Fused, version: str, trained_until: datetime, panel: Panel, ca
     return Rows(rows if candles is None else with_price_targets(rows, candles), weight_rows(made, version))
 
 
-def window_of(forecast: Forecast) -> Window:
-    """The hours a forecast is about."""
-    from datetime import UTC, timedelta
+def history_in(
+    lake: Lake, names: Sequence[str], symbols: tuple[str, ...], start: datetime, end: datetime
+) -> tuple[dict[str, Forecast], dict[str, np.ndarray]]:
+    """What the lake has of the members' forecasts and of the labels for `start <= ts < end`, laid out on every hour between."""
+    ts = _hours(start, end)
+    members = {
+        name: Forecast.from_table(lake.scan(f"forecasts/{name}", start, end).collect(), ts, symbols)
+        for name in names
+        if lake.days(f"forecasts/{name}")
+    }
+    labels = {name: np.full((len(ts), len(symbols)), np.nan) for name in LABELS}
+    rows = lake.scan("labels/targets", start, end).filter(pl.col("symbol").is_in(list(symbols))).collect()
+    place = {symbol: n for n, symbol in enumerate(symbols)}
+    t = ((rows["ts"].to_physical().to_numpy() - ts[0].astype("int64")) // HOUR_US).astype(np.int64)
+    n = rows["symbol"].replace_strict(place, return_dtype=pl.Int64).to_numpy()
+    for name, values in labels.items():
+        values[t, n] = rows[name].fill_null(float("nan")).to_numpy()
+    return members, labels
 
-    first, last = (t.astype("datetime64[us]").item().replace(tzinfo=UTC) for t in (forecast.ts[0], forecast.ts[-1]))
-    return Window(first, last + timedelta(hours=1))
+
+def fit_in(
+    lake: Lake, symbols: tuple[str, ...], start: datetime, versions: Mapping[str, str], *, first: datetime, seed: int
+) -> FusionCheckpoint:
+    """`fit_fusion` from the lake's tables: the members' forecasts of `first <= ts < start`."""
+    history, labels = history_in(lake, list(versions), symbols, first, start) if first < start else ({}, {})
+    return fit(history, labels, start=start, outputs=outputs_of(list(versions)), versions=versions, seed=seed)
+
+
+def fusion_at(lake: Lake, symbols: tuple[str, ...], at: datetime, versions: Mapping[str, str]) -> FusionCheckpoint:
+    """The fusion for the members `versions` at an hour: the newest in the lake that has begun by then.
+
+    Where that one was fitted for other members (they were trained again since), it is fitted again from the lake, from the same
+    start, as the daily run will do. Where there is none it begins at midnight.
+    """
+    folders = sorted((lake.root / "models" / NAME).glob("fold=*"), reverse=True)
+    found = next((c for c in map(FusionCheckpoint.load, folders) if c.start <= at), None)
+    if found is not None and found.members == dict(versions):
+        return found
+    start = found.start if found is not None else midnight(at.date())
+    newest = [lake.path(t, lake.days(t)[-1]) for t in (f"forecasts/{name}" for name in versions) if lake.days(t)]
+    state = tuple(path.stat().st_mtime_ns for path in newest)
+    return _fitted(str(lake.root), symbols, start, tuple(versions.items()), state)
+
+
+@functools.lru_cache(maxsize=2)
+def _fitted(
+    root: str, symbols: tuple[str, ...], start: datetime, versions: tuple[tuple[str, str], ...], _state: tuple[int, ...]
+) -> FusionCheckpoint:
+    lake = Lake(root)
+    days = [day for name, _ in versions for day in lake.days(f"forecasts/{name}")]
+    first = midnight(min(days)) if days else start
+    return fit_in(lake, symbols, start, dict(versions), first=first, seed=0)
+
+
+def fuse_hour(
+    checkpoint: FusionCheckpoint,
+    lake: Lake,
+    panel: Panel,
+    now: Mapping[str, Forecast],
+    versions: Mapping[str, str],
+    trained_until: datetime,
+    at: datetime,
+) -> pl.DataFrame:
+    """Rows of `fusion/fused` for the hour `at`, for which the members say `now`; what they said before lies in the lake."""
+    members, labels = history_in(lake, list(versions), panel.symbols, checkpoint.start, at + HOUR)
+    ts = _hours(checkpoint.start, at + HOUR)
+    said = {name: [*([members[name]] if name in members else []), now[name]] for name in versions}
+    joined = {name: _laid_out(pieces, ts, panel.symbols) for name, pieces in said.items()}
+    made = apply(checkpoint, joined, labels, versions=versions, cost=Costs().round_trip, since=at)
+    return as_rows(made, checkpoint.version, trained_until, panel, None).fused
+
+
+def _hours(start: datetime, end: datetime) -> np.ndarray:
+    first, last = (np.datetime64(t.replace(tzinfo=None), "us") for t in (start, end))
+    return np.arange(first, last, np.timedelta64(1, "h"))
 
 
 def _laid_out(pieces: Sequence[Forecast], ts: np.ndarray, symbols: tuple[str, ...]) -> Forecast:

@@ -53,7 +53,8 @@ class Outcome:
 
         settings, lake = self.access.settings, self.access.lake
         path = lake.root / "reports" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
-        self.assessment.report(path, self.labels)
+        weights = lake.scan("fusion/weights").collect() if lake.days("fusion/weights") else None
+        self.assessment.report(path, self.labels, weights)
         latest = lake.root / "reports" / "latest.html"
         latest.write_bytes(path.read_bytes())
         write_index(path.parent)

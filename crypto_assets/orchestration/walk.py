@@ -111,30 +111,38 @@ def forecast(access: Access, name: str, chosen: Sequence[Fold]) -> pl.DataFrame:
 
     panel = load_panel(access.lake, access.settings)
     frames = [predict_fold(newest_checkpoint(access.lake, name, fold), panel, fold) for fold in chosen]
-    return _write(access.lake, forecast_table(name), pl.concat(frames), chosen, panel)
+    return write_folds(access.lake, forecast_table(name), pl.concat(frames), chosen, panel)
 
 
-def fuse(access: Access, name: str, chosen: Sequence[Fold]) -> pl.DataFrame:
-    """Combine the members' forecasts over the test windows of `chosen`, and write them."""
+def pool(access: Access, name: str, chosen: Sequence[Fold]) -> pl.DataFrame:
+    """Average the members' forecasts over the test windows of `chosen`, and write them."""
     panel = load_panel(access.lake, access.settings)
     made_of = COMBINATIONS[name]
     frames = []
     for fold in chosen:
-        s = panel.slice(fold.test)
-        tables = {}
-        for member in {*made_of.direction, *made_of.variance}:
-            rows = access.lake.scan(f"forecasts/{member}", fold.test.start, fold.test.end).collect()
-            if rows.height:
-                tables[member] = rows
-        members = {m: Forecast.from_table(rows, panel.ts[s], panel.symbols) for m, rows in tables.items()}
+        tables, members = stored_forecasts(access.lake, panel, fold, sorted({*made_of.direction, *made_of.variance}))
         combined, used = combine(members, {name: made_of})[name]
         version = combined_version(name, [tables[m]["model_version"][0] for m in used])
         until = max(tables[m]["trained_until"][0] for m in used)
-        frames.append(combined.table(combined_table(name), version, until, panel.listed_TN[s]))
-    return _write(access.lake, forecast_table(combined_table(name)), pl.concat(frames), chosen, panel)
+        frames.append(combined.table(combined_table(name), version, until, panel.listed_TN[panel.slice(fold.test)]))
+    return write_folds(access.lake, forecast_table(combined_table(name)), pl.concat(frames), chosen, panel)
 
 
-def _write(lake: Lake, table: Any, rows: pl.DataFrame, chosen: Sequence[Fold], panel: Panel) -> pl.DataFrame:
+def stored_forecasts(
+    lake: Lake, panel: Panel, fold: Fold, names: Sequence[str]
+) -> tuple[dict[str, pl.DataFrame], dict[str, Forecast]]:
+    """Rows of each member for the fold's test window, and the same laid out on the panel's hours of it."""
+    tables = {}
+    for member in names:
+        rows = lake.scan(f"forecasts/{member}", fold.test.start, fold.test.end).collect()
+        if rows.height:
+            tables[member] = rows
+    ts = panel.ts[panel.slice(fold.test)]
+    return tables, {m: Forecast.from_table(rows, ts, panel.symbols) for m, rows in tables.items()}
+
+
+def write_folds(lake: Lake, table: Any, rows: pl.DataFrame, chosen: Sequence[Fold], panel: Panel) -> pl.DataFrame:
+    """Write the days of the folds that the panel reaches; returns the rows."""
     known = panel.ts[-1].astype("datetime64[s]").item().date()
     for fold in chosen:
         until = min(fold.test.end, midnight(known) + timedelta(days=1))

@@ -2,15 +2,26 @@
 
 import dagster as dg
 
+from crypto_assets.evaluation.fusing import FUSED, members_among
 from crypto_assets.evaluation.walkforward import COMBINATIONS
+from crypto_assets.fusion.tables import FusedForecasts, Weights
 from crypto_assets.models._base import forecast_table
+from crypto_assets.models.registry import TRAINED
 from crypto_assets.orchestration.access import Access
 from crypto_assets.orchestration.checks import column_schema, finite, schema_result, schema_spec
+from crypto_assets.orchestration.fusing import fit_fusion, fuse
 from crypto_assets.orchestration.partitions import Partitions
-from crypto_assets.orchestration.walk import combined_table, fit, fold_named, forecast, fuse
+from crypto_assets.orchestration.walk import combined_table, fit, fold_named, forecast, pool
 from crypto_assets.settings import Settings
 
 ALL = dg.AllPartitionMapping()
+FIT_DOC = """What to make of the members in a fold: posterior of the weights, calibration, state of the intervals.
+
+Learned from the members' forecasts of earlier folds, which nobody trained or stopped on; the first fold is their pool."""
+FUSED_DOCS = {
+    "fused": "The members combined: P(up), return and variance both kinds of uncertainty, intervals, action, price target.",
+    "weights": "What each member weighs in the combination, hour by hour and target by target.",
+}
 
 
 def model_assets(name: str, doc: str, settings: Settings, parts: Partitions) -> list[dg.AssetsDefinition]:
@@ -60,12 +71,13 @@ def model_assets(name: str, doc: str, settings: Settings, parts: Partitions) -> 
     return [model, forecasts]
 
 
-def fusion_assets(parts: Partitions) -> list[dg.AssetsDefinition]:
+def fusion_assets(settings: Settings, parts: Partitions) -> list[dg.AssetsDefinition]:
     """What is combined from the models' forecasts: `fusion/fused`, and the averages that stand beside it as baselines."""
-    return [_combined_asset(name, parts) for name in COMBINATIONS]
+    pools = [_pool_asset(name, parts) for name in COMBINATIONS if name != FUSED]
+    return [*pools, _fit_asset(settings, parts), _fused_assets(settings, parts)]
 
 
-def _combined_asset(name: str, parts: Partitions) -> dg.AssetsDefinition:
+def _pool_asset(name: str, parts: Partitions) -> dg.AssetsDefinition:
     made_of = COMBINATIONS[name]
     table = forecast_table(combined_table(name))
     key = table.name.split("/")
@@ -86,7 +98,69 @@ def _combined_asset(name: str, parts: Partitions) -> dg.AssetsDefinition:
     )
     def combined(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         access: Access = context.resources.access
-        rows = fuse(access, name, [fold_named(access.settings, k) for k in context.partition_keys])
+        rows = pool(access, name, [fold_named(access.settings, k) for k in context.partition_keys])
         return dg.MaterializeResult(metadata={"dagster/row_count": rows.height}, check_results=[schema_result(table, rows)])
 
     return combined
+
+
+def _fit_asset(settings: Settings, parts: Partitions) -> dg.AssetsDefinition:
+    members = members_among(TRAINED)
+
+    @dg.asset(
+        key=["models", "fusion"],
+        deps=[
+            *([["models", member] for member in members]),
+            *(dg.AssetDep(["forecasts", member], partition_mapping=ALL) for member in members),
+            dg.AssetDep(["labels", "targets"], partition_mapping=ALL),
+        ],
+        partitions_def=parts.fold,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        kinds={"python", "mlflow"},
+        group_name="fusion",
+        owners=["team:research"],
+        description=FIT_DOC,
+        required_resource_keys={"access"},
+    )
+    def fusion(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        access: Access = context.resources.access
+        results = [fit_fusion(access, fold_named(settings, key)) for key in context.partition_keys]
+        return dg.MaterializeResult(metadata=finite(results[-1]))
+
+    return fusion
+
+
+def _fused_assets(settings: Settings, parts: Partitions) -> dg.AssetsDefinition:
+    read = [["models", "fusion"], *(["forecasts", member] for member in members_among(TRAINED))]
+    candles = dg.AssetDep(["curated", "candles"], partition_mapping=ALL)
+    tables = {"fused": FusedForecasts, "weights": Weights}
+
+    @dg.multi_asset(
+        name="fusion",
+        specs=[
+            dg.AssetSpec(
+                table.name.split("/"),
+                deps=[*read, candles],
+                group_name="fusion",
+                owners=["team:research"],
+                kinds={"polars", "parquet"},
+                description=FUSED_DOCS[name],
+                metadata={"dagster/column_schema": column_schema(table)},
+            )
+            for name, table in tables.items()
+        ],
+        partitions_def=parts.fold,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=[schema_spec(table.name.split("/")) for table in tables.values()],
+        required_resource_keys={"access"},
+    )
+    def fused(context: dg.AssetExecutionContext):
+        access: Access = context.resources.access
+        made = fuse(access, [fold_named(settings, key) for key in context.partition_keys])
+        for table, rows in zip(tables.values(), made, strict=True):
+            metadata = {"dagster/row_count": rows.height}
+            yield dg.MaterializeResult(
+                asset_key=table.name.split("/"), metadata=metadata, check_results=[schema_result(table, rows)]
+            )
+
+    return fused
