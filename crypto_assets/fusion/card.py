@@ -50,7 +50,7 @@ later rows than the weights were fitted on, with adaptive conformal intervals ({
 
 ## Data
 
-World: {world}. Coins: {", ".join(symbols)}. Features: hash `{features_hash}`. Weights come from out-of-fold forecasts alone: test
+World: {world}. Coins: {", ".join(symbols)}. Features: hash `{features_hash}`. Weights come from out-of-fold forecasts: test
 windows of earlier folds, labels that had closed by the midnight before {checkpoint.start:%Y-%m-%d}.
 
 | target | out-of-fold rows | worth of a row | context | calibration | weights (posterior mean ± sd) |

@@ -29,7 +29,7 @@ RATE = 0.05
 """A day's step; the paper's 0.005 a step, for the ten or so steps that a day of dependent hours is worth."""
 LEAST = 0.002
 """The miscoverage aimed at stays above this: beyond it an interval would be all numbers."""
-KEEP_DAYS = 90
+KEEP_DAYS = 45
 A_DAY = 60
 """Scores kept of one day and bin, evenly taken: those of a day are much alike."""
 ENOUGH = 300
