@@ -41,7 +41,7 @@ def test_the_level_moves_as_in_mapie():
 def shifted():
     """Scores that widen threefold half way, and stormy hours whose scores are half again as wide."""
     g = np.random.default_rng(1)
-    T, N = 24 * 240, 8
+    T, N = 24 * 240, 24
     rank = g.random((T, N))
     score = g.standard_t(5, size=(T, N)) * np.where(rank > 0.9, 1.5, 1.0)
     score[T // 2 :] *= 3
