@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = None
     """Redis for the hot store, for example redis://127.0.0.1:6379/0; an embedded store inside the lake when unset. Plain
     `REDIS_URL` is taken too."""
+    alert_urls: SecretStr | None = None
+    """Where alerts go: apprise addresses separated by commas (slack://..., mailto://..., tgram://..., json://host/path)."""
     text_scorer: str = "vader"
     """Who reads texts: `vader` (offline), `transformers` (extra `[nlp]`), or `package.module:OBJECT`, a Scorer of your own."""
     allow_model_download: bool = False
@@ -135,7 +137,8 @@ class Settings(BaseSettings):
 
 def secret_fields() -> tuple[str, ...]:
     """Names of the fields that hold a provider's key."""
-    return tuple(n for n, f in Settings.model_fields.items() if f.annotation == SecretStr | None and n != "redis_url")
+    others = ("redis_url", "alert_urls")
+    return tuple(n for n, f in Settings.model_fields.items() if f.annotation == SecretStr | None and n not in others)
 
 
 def today() -> date:

@@ -11,7 +11,7 @@ gate to say, on later days.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -75,7 +75,7 @@ def candidates(
     for begin, fold in zip(starts, folds, strict=True):
         members = {name: fit_fold(panel, fold, name, preset=preset, seed=seed) for name in champion.members}
         lineage = {"fold": fold.name, "from": begin.isoformat(), "until": until.isoformat(), "revision": code_revision()}
-        bundle = Bundle(champion.name, members, champion.combination, lineage)
+        bundle = replace(champion, members=members, lineage=lineage)
         made.append(Candidate(begin, bundle, _loss(bundle, panel, shared)))
     return sorted(made, key=lambda c: c.loss)
 

@@ -22,7 +22,7 @@ import polars as pl
 
 from crypto_assets.evaluation.metrics import ECE_BINS, hits, log_losses
 from crypto_assets.evaluation.statistics import block_rows, clustered_mean
-from crypto_assets.market.time import DAY, HORIZONS
+from crypto_assets.market.time import HORIZONS
 
 Array = np.ndarray
 
@@ -147,7 +147,7 @@ def estimate(rows: Rows) -> Mapping[str, float]:
 def as_of(labels: pl.DataFrame) -> datetime | None:
     """The midnight up to which labels have closed and forecasts may be judged; None without a label."""
     last: datetime | None = labels.filter(pl.col("ret_24h").is_not_null()).select(pl.col("available_at").max()).item()
-    return None if last is None else last.replace(hour=0, minute=0, second=0, microsecond=0) + DAY * (last.hour == 23)
+    return None if last is None else last.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _bounds(columns: list[str]) -> tuple[pl.Expr, pl.Expr]:

@@ -57,7 +57,7 @@ def step(
         state, events = _compare(state, state.challenger, panel, now, gate)
     trigger = Trigger()
     if not cooling(state.asked, now, policy):
-        trigger = judge(served(state, panel, now), policy, watch.features(state.champion, panel, now))
+        trigger = judge(served(state.champion, panel, now), policy, watch.features(state.champion, panel, now))
     if not trigger and state.challenger is None and policy.is_due(state.asked or state.since, now):
         trigger = Trigger((ROUTINE,))
     if not trigger or not fits.outdated(state.challenger, trigger.change):
@@ -67,15 +67,16 @@ def step(
     return replace(state, challenger=found[0].bundle, asked=now), [*events, Event(now, RETRAIN, said)]
 
 
-def served(state: State, panel: Panel, now: datetime) -> Rows:
-    """The champion's 1 h forecasts out of sample, its days in shadow too, beside what happened."""
-    start = fits.shadow_start(state.champion)
+def served(champion: Bundle, panel: Panel, now: datetime, since: datetime | None = None) -> Rows:
+    """A bundle's 1 h forecasts out of sample up to `now`, its days in shadow too, beside what happened."""
+    start = fits.shadow_start(champion)
+    start = start if since is None else max(start, since)
     if start >= now:
         return Rows(panel.ts[:0], *(np.empty(0) for _ in range(3)))
     window = Window(start, now)
     s = panel.slice(window)
     told = panel.listed_TN[s]
-    p = predict(state.champion, panel, window).combined.p_up_HTN[0][told] if told.any() else np.empty(0)
+    p = predict(champion, panel, window).combined.p_up_HTN[0][told] if told.any() else np.empty(0)
     ts = np.broadcast_to(panel.ts[s][:, None], told.shape)[told]
     return Rows(ts, p, panel.target("1h")[s][told], np.full(len(ts), np.nan))
 

@@ -1,7 +1,8 @@
 """Jobs and the daily schedule.
 
 `ingest` fetches and derives days, `train` fits folds, `forecast` forecasts and fuses folds, `backtest` trades, scores, reports,
-`latest` forecasts the hour that has just closed.
+`latest` forecasts the hour that has just closed, `monitor` judges what is served and decides on the challenger, `retrain` fits
+one.
 """
 
 from datetime import date
@@ -15,6 +16,7 @@ from crypto_assets.orchestration.partitions import Partitions
 MORE = dg.AssetSelection.tag("tier", "more")
 TABLES = dg.AssetSelection.groups("raw", "curated", "features", "labels") - MORE
 LATEST = dg.AssetSelection.assets(["forecasts", "latest"])
+CHALLENGER = dg.AssetSelection.assets(["monitoring", "challenger"])
 IN_PROCESS = dg.in_process_executor
 REREAD_DAYS = 7
 """Each daily run covers the last week: what was not published yet, or was revised, is added as further versions, and labels
@@ -62,13 +64,25 @@ def jobs() -> list[Any]:
             executor_def=IN_PROCESS,
             description="Score the forecasts, trade them net of costs, write the report, rebuild the catalog.",
         ),
+        dg.define_asset_job(
+            "monitor",
+            selection=dg.AssetSelection.groups("monitoring") - CHALLENGER,
+            executor_def=IN_PROCESS,
+            description="Drift, live accuracy, trigger, the gate, health, alerts.",
+        ),
+        dg.define_asset_job(
+            "retrain",
+            selection=CHALLENGER,
+            executor_def=IN_PROCESS,
+            description="Fit a challenger on everything known and put it in shadow.",
+        ),
     ]
 
 
 def daily_schedule(definitions: list[Any], parts: Partitions) -> list[Any]:
     """UTC: 02:00 further raw tables, 03:30 ingest the day that closed, 04:00 forecast the current fold, 04:30 score.
 
-    Sundays 05:00 fit it.
+    04:45 monitor. Sundays 05:00 fit the fold, 06:00 fit a challenger on everything known, unless one is in shadow.
     """
     by_name = {job.name: job for job in definitions}
 
@@ -98,7 +112,10 @@ def daily_schedule(definitions: list[Any], parts: Partitions) -> list[Any]:
     backtest = dg.ScheduleDefinition(
         job=by_name["backtest"], cron_schedule="30 4 * * *", name="backtest_daily", execution_timezone="UTC"
     )
-    return [ingest_daily, ingest_more_daily, forecast_daily, train_weekly, backtest]
+    monitor = dg.ScheduleDefinition(
+        job=by_name["monitor"], cron_schedule="45 4 * * *", name="monitor_daily", execution_timezone="UTC"
+    )
+    return [ingest_daily, ingest_more_daily, forecast_daily, train_weekly, backtest, monitor]
 
 
 def _current_fold(parts: Partitions) -> dg.RunRequest | dg.SkipReason:

@@ -107,7 +107,7 @@ def test_every_target_that_is_forecast_is_there(planted):
 
 
 def test_the_state_is_as_of_the_midnight_up_to_which_labels_closed():
-    last = datetime(2024, 3, 5, 23, tzinfo=UTC)
-    labels = pl.DataFrame({"ret_24h": [0.1, None], "available_at": [last, last + (last - last)]})
-    assert as_of(labels) == datetime(2024, 3, 6, tzinfo=UTC)
+    closed, open_ = datetime(2024, 3, 6, tzinfo=UTC), datetime(2024, 3, 7, tzinfo=UTC)
+    labels = pl.DataFrame({"ret_24h": [0.1, None], "available_at": [closed, open_]})
+    assert as_of(labels) == closed
     assert as_of(labels.clear()) is None

@@ -110,8 +110,7 @@ def test_shadow_losses_are_those_of_the_rows_both_forecast(bad):
     one = days.filter(target="1h")
     assert one["day"].to_list() == [(bad.since + n * DAY).date() for n in range(3)]  # the fourth day's labels are still open
     assert one["rows"].to_list() == [24 * 8] * 3
-    state = State(bad.champion, bad.since)
-    rows = served(state, panel, bad.since + DAY).closed()
+    rows = served(bad.champion, panel, bad.since + DAY).closed()
     assert one["champion"][0] == pytest.approx(rows.loss.mean(), rel=1e-9)
 
 

@@ -8,8 +8,8 @@ from crypto_assets.orchestration.partitions import Partitions
 
 DOC = """The fold's checkpoints and how they are combined, registered in MLflow as one version of `crypto_assets`.
 
-The first bundle becomes `champion` and is served. A later one becomes `challenger`; nothing here promotes it. Of several folds
-the newest is registered; the same bundle is registered once."""
+The first bundle becomes `champion` and is served. A later one becomes `challenger`, unless one is in shadow already; nothing
+here promotes it. Of several folds the newest is registered; the same bundle is registered once."""
 
 
 def bundle_asset(parts: Partitions) -> dg.AssetsDefinition:
@@ -33,7 +33,8 @@ def bundle_asset(parts: Partitions) -> dg.AssetsDefinition:
 
         access: Access = context.resources.access
         made = champion.of_fold(access.lake, max(context.partition_keys), world=access.settings.world)
-        found = ModelRegistry(access.settings).register(made, alias=CHALLENGER)
+        kept = ModelRegistry(access.settings)
+        found = kept.register(made, alias=None if kept.aliased(CHALLENGER) else CHALLENGER)
         return dg.MaterializeResult(
             metadata={
                 "version": found.number,
