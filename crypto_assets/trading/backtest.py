@@ -17,13 +17,17 @@ from crypto_assets.market.errors import SchemaError, SettingsError
 from crypto_assets.market.time import Window
 from crypto_assets.trading import account, statements
 from crypto_assets.trading.account import Bar
-from crypto_assets.trading.costs import BPS, PERPETUAL, SPOT_HOLDING, Costs
+from crypto_assets.trading.costs import PERPETUAL, SPOT_HOLDING, Costs
 from crypto_assets.trading.grid import HOUR_US, Market, lay_out, market, require
+from crypto_assets.trading.limits import NO_LEVERAGE, Limits
 from crypto_assets.trading.strategy import Signal, Strategy, Targets
+from crypto_assets.trading.venues import Rules
 
 INITIAL_CAPITAL_USD = 10_000.0
-EXPOSURE_CAP = 1.0
+EXPOSURE_CAP = NO_LEVERAGE.gross
 """Sum of absolute position values over equity: no leverage."""
+TAKER = Rules()
+"""Orders take the next open; no margin model, which without leverage never bites."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ def backtest(
     costs: Costs = PERPETUAL,
     *,
     model: str,
+    rules: Rules = TAKER,
+    limits: Limits = NO_LEVERAGE,
     window: Window | None = None,
     initial_capital_usd: float = INITIAL_CAPITAL_USD,
 ) -> Backtest:
@@ -86,7 +92,7 @@ def backtest(
         raise SettingsError(f"initial_capital_usd must be a finite amount above 0, was {initial_capital_usd!r}")
     prepared = _prepare(forecasts, market(candles, funding), strategy, costs, window)
     grid, capital = prepared.market, initial_capital_usd
-    run = _run(prepared, prepared.targets, costs, capital)
+    run = _run(prepared, prepared.targets, costs, capital, rules, limits)
     notes = statements.counts(run)
     hold, equal = (_run(prepared, t, SPOT_HOLDING, capital) for t in (_bought_once(prepared), _rebalanced_daily(prepared)))
     return Backtest(
@@ -176,15 +182,16 @@ def _equal(listed_TN: np.ndarray) -> np.ndarray:
     return listed_TN / np.maximum(listed_TN.sum(axis=1, keepdims=True), 1) / (1 + SPOT_HOLDING.side)
 
 
-def _run(prepared: _Prepared, targets: Targets, costs: Costs, capital: float) -> Any:
+def _run(
+    prepared: _Prepared, targets: Targets, costs: Costs, capital: float, rules: Rules = TAKER, limits: Limits = NO_LEVERAGE
+) -> Any:
     from crypto_assets.trading import engine
 
     grid = prepared.market
     rate_TN = grid.rate_TN if costs.is_funding_paid else np.zeros_like(grid.rate_TN)
     prices = (grid.open_TN, grid.high_TN, grid.low_TN, grid.close_TN, grid.volume_TN, prepared.sigma_TN)
     bars = Bar(grid.ts_T.astype("int64"), *prices, rate_TN, grid.mark_TN, grid.delisted_TN)  # type: ignore[arg-type]
-    terms = account.terms(len(grid.symbols), taker=costs.taker_fee_bps * BPS, spread=costs.slippage_bps * BPS)
-    bounds = account.bounds(grid.symbols, gross=EXPOSURE_CAP)
+    terms, bounds = rules.terms(grid.symbols, costs), limits.bounds(grid.symbols)
     first = account.opened(capital, prepared.price_N)
     weights, never = np.ascontiguousarray(targets.weights_TN), np.zeros(len(grid.ts_T), bool)
-    return engine.run(first, bars, weights, targets.band_T, False, False, never, terms, bounds)[1]
+    return engine.run(first, bars, weights, targets.band_T, False, rules.is_maker, never, terms, bounds)[1]

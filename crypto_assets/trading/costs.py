@@ -17,19 +17,23 @@ class Costs:
     `taker_fee_bps` 5: the taker fee of USD-M perpetuals at Binance without volume discount; an order at the next open takes.
     `slippage_bps` 2: half the spread plus impact. The spread of the large perpetuals is under 1 bp and of the smaller of the
     default coins 1-3 bp; orders of a 10,000 USD account stay inside the best level. Larger accounts need more.
-    `is_funding_paid`: whether open positions pay and receive the funding rate at each settlement; false for spot holdings.
-    Raises SettingsError for a negative or non-finite cost.
+    `maker_fee_bps` 2: the fee of an order that rested, at the same venue. `impact`: coefficient of the square-root law, added
+    to the slippage (docs/decisions/square-root-impact.md); 0 = none, 1 is what studies find. `is_funding_paid`: whether open
+    positions pay and receive the funding rate at each settlement; false for spot holdings. Raises SettingsError for a
+    negative or non-finite cost.
     """
 
     taker_fee_bps: float = 5.0
     slippage_bps: float = 2.0
     is_funding_paid: bool = True
+    maker_fee_bps: float = 2.0
+    impact: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("taker_fee_bps", "slippage_bps"):
+        for name in ("taker_fee_bps", "slippage_bps", "maker_fee_bps", "impact"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
-                raise SettingsError(f"{name} must be a finite number of basis points of at least 0, was {value!r}")
+                raise SettingsError(f"{name} must be a finite number of at least 0, was {value!r}")
 
     @property
     def side(self) -> float:
@@ -42,8 +46,9 @@ class Costs:
         return 2 * self.side
 
     def times(self, multiple: float) -> Costs:
-        """Fee and slippage `multiple` times as large; funding is the market's and stays."""
-        return replace(self, taker_fee_bps=self.taker_fee_bps * multiple, slippage_bps=self.slippage_bps * multiple)
+        """Fees, slippage and impact `multiple` times as large; funding is the market's and stays."""
+        names = ("taker_fee_bps", "slippage_bps", "maker_fee_bps", "impact")
+        return replace(self, **{name: getattr(self, name) * multiple for name in names})
 
 
 PERPETUAL = Costs()

@@ -13,6 +13,7 @@ import numpy as np
 
 from crypto_assets.market.errors import SettingsError
 from crypto_assets.market.time import HORIZONS
+from crypto_assets.trading import sizing
 from crypto_assets.trading.costs import Costs
 
 MEAN_ABSOLUTE = float(np.sqrt(2 / np.pi))
@@ -142,7 +143,42 @@ class Relative:
         return Targets(weights, self.drift / signal.coins_in_play()[:, 0])
 
 
-STRATEGIES: dict[str, Strategy] = {s.name: s for s in (Direction("1h"), Direction("4h"), Direction("24h"), Relative())}
+@dataclass(frozen=True)
+class Sized:
+    """Long or short in each coin by itself, as large as the least of Kelly's bet, the risk-based and the confidence-based size.
+
+    The seed's rule, with Kelly from the calibrated probability and a payoff net of costs (`sizing.smallest`), so where a win
+    would not pay the round trip nothing is held. A position is kept until the next forecast, at most its horizon. `drift`: a
+    change under this share of what half a confidence allows waits.
+    """
+
+    horizon: str = "24h"
+    fraction: float = sizing.KELLY_FRACTION
+    drift: float = 0.25
+    column: str = "p_up"
+
+    def __post_init__(self) -> None:
+        if self.horizon not in HORIZONS:
+            raise SettingsError(f"horizon {self.horizon!r} is none of {', '.join(HORIZONS)}")
+
+    @property
+    def name(self) -> str:
+        """`sized_<horizon>`."""
+        return f"sized_{self.horizon}"
+
+    def targets(self, signal: Signal, costs: Costs) -> Targets:
+        """The newest forecast's size, for as long as it speaks; never more than equity / coins in play in one coin."""
+        hours = HORIZONS[self.horizon]
+        coins = signal.coins_in_play()
+        known = ~np.isnan(signal.p_TN)
+        t = np.arange(len(known))[:, None]
+        newest = np.maximum(np.maximum.accumulate(np.where(known, t, 0), axis=0), 0)
+        p_TN = np.where(_age(known) < hours, np.take_along_axis(signal.p_TN, newest, axis=0), np.nan)
+        size = sizing.smallest(p_TN, signal.sigma_TN, hours, costs.round_trip, fraction=self.fraction)
+        return Targets(np.clip(size, -1 / coins, 1 / coins), self.drift * sizing.CONFIDENCE_SHARE / 2 / np.ones(len(coins)))
+
+
+STRATEGIES: dict[str, Strategy] = {s.name: s for s in (Direction("1h"), Direction("4h"), Direction("24h"), Relative(), Sized())}
 
 
 def rank_weights(p_TN: np.ndarray) -> np.ndarray:
