@@ -116,11 +116,13 @@ class Relative:
     all 24 hours at which one could have rebalanced and the start does not matter (overlapping portfolios: Jegadeesh and
     Titman, Journal of Finance 48, 1993). Weights are linear in the rank (Asness, Moskowitz and Pedersen, Journal of Finance
     68, 2013), tied coins share theirs, so a forecast that says nothing trades nothing; longs and shorts are half the capital
-    each. A part whose hour brings no forecast expires. `drift`: changes under this share of an average position wait.
+    each. A part whose hour brings no forecast expires. `drift`: changes under this share of an average position wait. `least`:
+    coins whose probability is nearer to one half are left out, and their share of the capital stays in cash.
     """
 
     hold_hours: int = 24
     drift: float = 0.1
+    least: float = 0.0
     column: str = "p_beats_median"
     horizon: str = "24h"
 
@@ -135,7 +137,10 @@ class Relative:
 
     def targets(self, signal: Signal, costs: Costs) -> Targets:
         """Mean of the last `hold_hours` cohorts."""
-        cohorts = rank_weights(np.where(signal.listed_TN, signal.p_TN, np.nan))
+        p_TN = np.where(signal.listed_TN, signal.p_TN, np.nan)
+        speaks = np.abs(p_TN - 0.5) >= self.least
+        share = speaks.sum(axis=1, keepdims=True) / np.maximum((~np.isnan(p_TN)).sum(axis=1, keepdims=True), 1)
+        cohorts = rank_weights(np.where(speaks, p_TN, np.nan)) * share
         sums = np.vstack([np.zeros((1, cohorts.shape[1])), np.cumsum(cohorts, axis=0)])
         t = np.arange(len(cohorts)) + 1
         weights = (sums[t] - sums[np.maximum(t - self.hold_hours, 0)]) / self.hold_hours

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -62,7 +63,9 @@ def sweep(
     out = np.zeros((S, len(COLUMNS)))
     workers = min(threads or os.cpu_count() or 1, S) or 1
     edges = np.linspace(0, S, workers + 1).astype(int)
-    from crypto_assets.trading.sweep_kernel import accounts as kernel
+    from crypto_assets.trading import sweep_kernel
+
+    kernel: Any = sweep_kernel.accounts
 
     parts = [(targets[a:b], coins[a:b], out[a:b]) for a, b in pairwise(edges)]
     if workers == 1:
