@@ -24,6 +24,8 @@ from typing import Any
 
 from _record import COMMAND, keep, own_environment, require
 
+from crypto_assets.models.registry import NETS
+
 LIMIT_SECONDS = 300
 LIMIT_MB = 3 * 1024
 TARGETS = ("1h", "4h", "24h", "24h_relative")
@@ -42,11 +44,11 @@ DIRECTION_MODELS = (
     "logistic",
     "linear_lags",
     "lightgbm",
-    "transformer",
+    *NETS,
     "pool",
     "fused",
 )
-VOLATILITY_MODELS = ("last_rv", "ewma", "har", "har_x", "lightgbm", "har_x_lightgbm", "transformer", "fused")
+VOLATILITY_MODELS = ("last_rv", "ewma", "har", "har_x", "lightgbm", "har_x_lightgbm", *NETS, "fused")
 
 
 def main() -> None:

@@ -29,8 +29,8 @@ from crypto_assets.models.checkpoint import Checkpoint
 from crypto_assets.models.registry import DIRECTION, TRAINED, VOLATILITY
 from crypto_assets.models.tracking import Recorder, Silent
 
-CONTEXT = timedelta(days=45)
-"""How much of the panel before a window a model is given: more than any model here looks back (1,008 hours)."""
+CONTEXT = timedelta(days=50)
+"""How much of the panel before a window a model is given: the full Transformer looks back 1,174 hours."""
 FITTED = frozenset({"seed", "step", "best_iteration", "rounds", "temperature"})
 """Entries of a checkpoint's config that the data or the seed decided: no part of what makes a trial."""
 

@@ -19,6 +19,9 @@ MODELS: dict[str, str] = {
     "linear_lags": "crypto_assets.models.linear_lags:MODEL",
     "lightgbm": "crypto_assets.models.lightgbm_trees:MODEL",
     "transformer": "crypto_assets.models.transformer:MODEL",
+    "bi_lstm": "crypto_assets.models.bi_lstm:MODEL",
+    "cnn_lstm": "crypto_assets.models.cnn_lstm:MODEL",
+    "graph": "crypto_assets.models.graph:MODEL",
     "last_rv": "crypto_assets.models.last_rv:MODEL",
     "ewma": "crypto_assets.models.ewma:MODEL",
     "har": "crypto_assets.models.har:MODEL",
@@ -26,11 +29,13 @@ MODELS: dict[str, str] = {
 }
 """Name -> "module:attribute" of an object with `fit` and `predict`."""
 
-DIRECTION = ("base_rate", "reversal", "coin_prior", "logistic", "linear_lags", "lightgbm", "transformer")
+NETS = ("transformer", "bi_lstm", "cnn_lstm", "graph")
+"""Deep nets: what runs on a GPU where there is one."""
+DIRECTION = ("base_rate", "reversal", "coin_prior", "logistic", "linear_lags", "lightgbm", *NETS)
 """Models that forecast P(up) and P(beats the median)."""
-VOLATILITY = ("last_rv", "ewma", "har", "har_x", "lightgbm", "transformer")
+VOLATILITY = ("last_rv", "ewma", "har", "har_x", "lightgbm", *NETS)
 """Models that forecast the realised variance of the next 24 hours."""
-TRAINED = ("logistic", "linear_lags", "lightgbm", "transformer", "har_x")
+TRAINED = ("logistic", "linear_lags", "lightgbm", *NETS, "har_x")
 """Models with more to learn than a constant: the members of a fusion."""
 
 

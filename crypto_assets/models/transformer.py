@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from crypto_assets.models.training.config import Training
 from crypto_assets.models.training.device import Batch
-from crypto_assets.models.training.engine import Training
+from crypto_assets.models.training.entry import Entry
 from crypto_assets.models.training.heads import Heads, Net, Readout
 from crypto_assets.models.training.net import NetModel
 
@@ -65,14 +66,17 @@ class Config:
 
     @classmethod
     def full(cls) -> Config:
-        """For an accelerator: a month in sight."""
+        """For an accelerator: 512 wide, 8 heads, 6 layers of 168 bars, feed-forward 2048.
+
+        Six layers of 168 bars see six weeks. A gate makes the feed-forward three matrices instead of two.
+        """
         return cls(
-            width=128,
-            layers=4,
+            width=512,
+            layers=6,
             heads=8,
             window=168,
-            hidden=256,
-            training=Training(chunk=1008, batch=64, passes=24, max_steps=6000, evaluations=24, lr=1e-3),
+            hidden=2048,
+            training=Training(chunk=1008, batch=64, passes=24, max_steps=6000, evaluations=24, lr=5e-4),
         )
 
 
@@ -144,13 +148,12 @@ class Module(Net):
         super().__init__()
         self.config = config
         self.context = config.layers * (config.window - 1)
-        self.embed = nn.Linear(inputs, config.width)
-        self.coin = nn.Embedding(coins + 1, config.width)
+        drops = {"feature_dropout": config.feature_dropout, "coin_dropout": config.coin_dropout}
+        self.entry = Entry(inputs, coins, config.width, **drops)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.readout = Readout(config.width, inputs)
-        nn.init.normal_(self.coin.weight, std=0.02)
 
     def forward(self, batch: Batch) -> Heads:
         """Answers at every bar. Bars that are not listed are read by nobody; their own answers mean nothing."""
@@ -165,20 +168,11 @@ class Module(Net):
 
     def enter(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
         """The embedded bars, padded in front to whole blocks; rotations; mask."""
-        x_BLF, coin_B = self.forget(batch)
-        h_BLD = self.embed(x_BLF) + self.coin(coin_B)[:, None]
-        pad = -x_BLF.shape[1] % self.config.window
+        h_BLD = self.entry(batch)
+        pad = -h_BLD.shape[1] % self.config.window
         h_BLD = functional.pad(h_BLD, (0, 0, pad, 0))
         mask = band_mask(functional.pad(batch.listed_BL, (pad, 0)), self.config.window)
         return h_BLD, rotations(h_BLD.shape[1], self.config.width // self.config.heads, h_BLD.device), mask
-
-    def forget(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """In training, a share of the inputs goes missing for a whole chunk, and now and then the coin's name."""
-        if not self.training:
-            return batch.x_BLF, batch.coin_B
-        keep = functional.dropout(torch.ones_like(batch.x_BLF[:, :1]), self.config.feature_dropout)
-        known = torch.rand(batch.coin_B.shape, device=batch.coin_B.device) >= self.config.coin_dropout
-        return batch.x_BLF * keep, batch.coin_B * known
 
     @torch.no_grad()
     def attention(self, batch: Batch) -> Tensor:

@@ -22,11 +22,12 @@ from crypto_assets.features import families
 from crypto_assets.lake import Frames
 from crypto_assets.market.coins import DEFAULT_SYMBOLS
 from crypto_assets.market.time import DAY, HOUR, Window
+from crypto_assets.models.registry import NETS
 from crypto_assets.sandbox.simulator import EPOCH, SimulatedMarket
 
 SEED = 5
 HOURS = 3_000
-MODELS = ("base_rate", "reversal", "coin_prior", "logistic", "linear_lags", "lightgbm", "transformer")
+MODELS = ("base_rate", "reversal", "coin_prior", "logistic", "linear_lags", "lightgbm", *NETS)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from crypto_assets.models.checkpoint import Checkpoint
 from crypto_assets.models.tracking import Silent
 from crypto_assets_tests.models import _planted
 
-BASELINES = sorted(set(registry.MODELS) - {"transformer"})
+BASELINES = sorted(set(registry.MODELS) - {*registry.NETS})
 PROBABILITIES = ("p_up", "p_beats_median")
 
 

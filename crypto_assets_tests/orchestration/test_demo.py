@@ -8,12 +8,13 @@ import pytest
 
 from crypto_assets.lake import Lake, catalog
 from crypto_assets.market.coins import DEFAULT_SYMBOLS
+from crypto_assets.models.registry import NETS
 from crypto_assets_tests.orchestration.conftest import DAYS, crypto_assets
 
 pytestmark = pytest.mark.slow
 
-DIRECTION = {"base_rate", "reversal", "coin_prior", "logistic", "linear_lags", "lightgbm", "transformer", "pool", "fused"}
-VOLATILITY = {"last_rv", "ewma", "har", "har_x", "lightgbm", "har_x_lightgbm", "transformer", "fused"}
+DIRECTION = {"base_rate", "reversal", "coin_prior", "logistic", "linear_lags", "lightgbm", *NETS, "pool", "fused"}
+VOLATILITY = {"last_rv", "ewma", "har", "har_x", "lightgbm", "har_x_lightgbm", *NETS, "fused"}
 METRICS = {
     "n",
     "accuracy",
@@ -90,7 +91,7 @@ def test_mlflow_has_a_run_for_each_fit_with_curves_and_the_report(built):
     client = MlflowClient(tracking_uri=f"sqlite:///{built.lake / '.mlflow' / 'mlflow.db'}")
     fits = client.search_runs([client.get_experiment_by_name("walk-forward").experiment_id], max_results=1000)
     assert all(run.info.status == "FINISHED" for run in fits)
-    assert {run.data.tags["model"] for run in fits} >= {"lightgbm", "transformer", "har"}
+    assert {run.data.tags["model"] for run in fits} >= {"lightgbm", *NETS, "har"}
     deep = next(run for run in fits if run.data.tags["model"] == "transformer")
     curve = [name for name in deep.data.metrics if "loss" in name]
     assert curve, deep.data.metrics

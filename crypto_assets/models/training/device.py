@@ -57,6 +57,8 @@ class DevicePanel:
     direction_NT4: Tensor
     returns_NT3: Tensor
     log_rv_NT: Tensor
+    first_hour: int = 0
+    """Hours of the first decision time since 1970."""
     graph: DeviceGraph | None = None
 
     @classmethod
@@ -88,6 +90,7 @@ class DevicePanel:
             direction_NT4=move(direction.swapaxes(0, 1).astype(np.float32)),
             returns_NT3=move(scaled.swapaxes(0, 1).astype(np.float32)),
             log_rv_NT=move(log_rv.T.astype(np.float32)),
+            first_hour=int(panel.ts[0].astype("datetime64[h]").astype(np.int64)),
             graph=None if graph is None else DeviceGraph(move(graph.edges_GNNR), move(graph.at_T)),
         )
 
@@ -122,6 +125,16 @@ class DevicePanel:
         coin_N = torch.arange(len(self.coin_N), device=self.coin_N.device)
         coin_B = coin_N[None] if together else coin_N
         return coin_B, torch.full_like(coin_B, start)
+
+    def stretches(self, rows: tuple[int, int], length: int, grid: int) -> list[tuple[int, int, int]]:
+        """`[begin, end)` in pieces to be answered one after another: where reading begins but for the context, and which rows
+        of it are wanted. Pieces of `length`, or of `grid` hours of the calendar each read from its first hour on.
+        """
+        begin, end = rows
+        if not grid:
+            return [(start, start, min(start + length, end)) for start in range(begin, end, length)]
+        first = begin - (begin + self.first_hour) % grid
+        return [(start, max(start, begin), min(start + grid, end)) for start in range(first, end, grid)]
 
     def targets(self, at_BL: Tensor, asked_BL: Tensor) -> Targets:
         """Truth at those positions, NaN where `asked_BL` is false."""

@@ -156,16 +156,15 @@ def answers(
     `ask`: who calls the module, for example an `inference.Answerer` that is kept between calls.
     """
     module.eval()
-    begin, end = rows
-    context, piece = module.context, min(PIECE, end - begin)
-    first = context - module.lead
+    piece = min(PIECE, rows[1] - rows[0])
     parts = []
-    for start in range(begin, end, piece):
-        batch, _ = data.gather(*data.everyone(start - context, module.together), context + piece)
+    for start, first, last in data.stretches(rows, piece, module.grid):
+        batch, _ = data.gather(*data.everyone(start - module.context, module.together), module.context + last - start)
         with autocast(data.x_NTF.device, precision):
             heads = (ask or module)(batch)
         each = Heads(*(h[0] for h in heads)) if module.together else heads
-        parts.append(Heads(*(h[:, first : first + end - start] for h in each)))
+        answered = slice(first - start + module.context - module.lead, last - start + module.context - module.lead)
+        parts.append(Heads(*(h[:, answered] for h in each)))
     return Heads(*(torch.cat(h, dim=1) for h in zip(*parts, strict=True)))
 
 

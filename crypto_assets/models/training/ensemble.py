@@ -21,7 +21,8 @@ class Ensemble(Net):
         super().__init__()
         first = members[0]
         self.members = nn.ModuleList(members)
-        self.context, self.lead, self.together, self.readout = first.context, first.lead, first.together, first.readout
+        self.context, self.lead, self.together = first.context, first.lead, first.together
+        self.grid, self.readout = first.grid, first.readout
 
     def forward(self, batch: Batch) -> Heads:
         """The average of the members' answers."""

@@ -123,6 +123,10 @@ class Net(nn.Module):
     """Bars at the beginning of what it reads that it does not answer: its window less one, for a net of windows."""
     together: bool = False
     """Whether it reads all coins at the same times, `[B, N, L, F]`, and the graph between them."""
+    grid: int = 0
+    """Hours of the calendar between fresh starts, for a net whose memory has no sharp end (recurrent ones): the hours of one
+    stretch are read from `context` bars before its first, whichever of them is asked. 0 where `context` is all it sees.
+    """
     readout: Readout
 
 

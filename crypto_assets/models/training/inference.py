@@ -47,7 +47,7 @@ class _Slot:
     """Buffers of one shape, and the work on them."""
 
     def __init__(self, forward: Callable[[Batch], Heads], batch: Batch) -> None:
-        self.inputs = batch._make(None if t is None else t.clone() for t in batch)
+        self.inputs = batch._replace(**{f: t.clone() for f, t in zip(batch._fields, batch, strict=True) if t is not None})
         self.outputs: Heads | None = None
         self.graph: torch.cuda.CUDAGraph | None = None
         self.forward = forward

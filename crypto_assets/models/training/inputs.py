@@ -29,10 +29,13 @@ class Prepared:
     """`x_NTF` float32, coin-major so that a chunk is one run of memory, 0 where missing or not listed.
 
     `log_rv_TN` float64: baseline forecast of the log of the next 24 h realised variance, finite everywhere.
+    `u_TN` float64: return of the bar over the volatility expected one bar earlier, 0 where `known_TN` is false.
     """
 
     x_NTF: np.ndarray
     log_rv_TN: np.ndarray
+    u_TN: np.ndarray
+    known_TN: np.ndarray
 
     def log_variance(self, hours: int) -> np.ndarray:
         """Log variance of the return over `hours` by the baseline, `[T, N]`."""
@@ -102,7 +105,7 @@ class Inputs:
             ]
             np.concatenate(parts, axis=1, out=x_NTF[n], casting="same_kind")
             x_NTF[n][~panel.listed_TN[:, n]] = 0.0
-        return Prepared(x_NTF, log_rv_TN)
+        return Prepared(x_NTF, log_rv_TN, u_TN, np.isfinite(r_TN))
 
     def tensors(self) -> dict[str, np.ndarray]:
         """What a checkpoint keeps."""

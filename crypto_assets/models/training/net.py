@@ -26,6 +26,7 @@ from crypto_assets.models.training import linear
 from crypto_assets.models.training.calibration import Calibration
 from crypto_assets.models.training.config import Progress, Training
 from crypto_assets.models.training.device import DevicePanel
+from crypto_assets.models.training.edges import EdgeRule, Edges, Snapshots
 from crypto_assets.models.training.engine import answers, pick_device, reproducible, train
 from crypto_assets.models.training.ensemble import Ensemble
 from crypto_assets.models.training.heads import Heads, Net
@@ -84,17 +85,22 @@ class NetModel:
                 raise SchemaError(f"fold {fold.name}: no listed row in its {name} window {window.start} to {window.end}")
         inputs = Inputs.fit(seen.cut(fold.train), lags=config.lags, indicators=config.indicators)
         prepared = inputs.apply(seen)
-        data = DevicePanel.build(seen, prepared, panel.symbols, pick_device())
+        edges, graph = None, None
+        if self.module_class.together:
+            edges, graph = Edges.fit(config.edges, prepared.u_TN, prepared.known_TN, seen.ts, rows[0])
+            prepared = _with_heard(prepared, edges, graph, seen.listed_TN)
+        data = DevicePanel.build(seen, prepared, panel.symbols, pick_device(), graph)
         learn, stop = ((s.start, s.stop) for s in rows)
-        parameters = self.parameters(config, inputs.width, len(panel.symbols))
+        width = prepared.x_NTF.shape[-1]
+        parameters = self.parameters(config, width, len(panel.symbols))
         settings = _flat(asdict(config))
-        recorder.params({"preset": preset, "seed": seed, "parameters": parameters, "inputs": inputs.width, **settings})
+        recorder.params({"preset": preset, "seed": seed, "parameters": parameters, "inputs": width, **settings})
         log_variance_NT = torch.from_numpy(prepared.log_rv_TN.T).to(data.x_NTF.device)
         nets, fits = [], []
         for member in range(seed, seed + config.training.members):
             keeper = Keeper.of(state, data, self.name, config, learn, stop, seed=member) if state else None
             with reproducible(member, threads):
-                net = self.module_class(config, inputs.width, len(panel.symbols)).to(data.x_NTF.device)
+                net = self.module_class(config, width, len(panel.symbols)).to(data.x_NTF.device)
                 fitted = train(
                     net,
                     data,
@@ -120,6 +126,7 @@ class NetModel:
         tensors = {f"net.{k}": v.cpu().numpy() for k, v in module.state_dict().items()}
         tensors |= {f"inputs.{k}": v for k, v in inputs.tensors().items()}
         tensors |= {f"calibration.{k}": v for k, v in calibration.tensors().items()}
+        tensors |= {f"edges.{k}": v for k, v in edges.tensors().items()} if edges else {}
         recorder.metrics({"best_step": fits[0].step, **{f"slope_{i}": s for i, s in enumerate(calibration.slope_4.tolist())}})
         facts = {"preset": preset, "seed": seed, "parameters": parameters, "step": fits[0].step}
         return Checkpoint(
@@ -163,23 +170,32 @@ class NetModel:
         calibration = Calibration.restore(_under(checkpoint.tensors, "calibration."))
         device = pick_device()
         config = self.read_config(checkpoint.config)
-        shape = (config, inputs.width, len(checkpoint.symbols))
+        prepared = inputs.apply(panel)
+        graph = None
+        if self.module_class.together:
+            edges = Edges.restore(config.edges, _under(checkpoint.tensors, "edges."))
+            graph = edges.snapshots(prepared.u_TN, prepared.known_TN, panel.ts, checkpoint.symbols, panel.symbols)
+            prepared = _with_heard(prepared, edges, graph, panel.listed_TN)
+        shape = (config, prepared.x_NTF.shape[-1], len(checkpoint.symbols))
         nets = [self.module_class(*shape) for _ in range(config.training.members)]
         module = nets[0] if len(nets) == 1 else Ensemble(nets)
         module.load_state_dict({k: torch.tensor(v) for k, v in _under(checkpoint.tensors, "net.").items()})
-        prepared = inputs.apply(panel)
-        data = DevicePanel.build(panel, prepared, checkpoint.symbols, device)
+        data = DevicePanel.build(panel, prepared, checkpoint.symbols, device, graph)
         return calibration, module.to(device).eval(), data, prepared
 
     def read_config(self, values: dict[str, Any]) -> Any:
         """The Config a checkpoint was trained with."""
         names = self.config_class.__dataclass_fields__
-        rest = {k: v for k, v in values.items() if k in names and k != "training"}
+        rest: dict[str, Any] = {k: _tuple(v) for k, v in values.items() if k in names and k != "training"}
+        if "edges" in rest:
+            rest["edges"] = EdgeRule(**rest["edges"])
         return self.config_class(**rest, training=Training.restore(values["training"]))
 
     def context_hours(self, config: Any) -> int:
         """Hours of panel before a decision time that can change its forecast."""
-        return int(self.module_class(config, 1, 1).context) + 168 + config.lags
+        module = self.module_class(config, 1, 1)
+        graph = config.edges.reach if module.together else 0
+        return int(module.context + module.grid) + max(graph + 168, 168 + config.lags)
 
 
 def decode(heads: Heads, c: Calibration, prepared: Prepared, listed_TN: np.ndarray, out: Forecast) -> Forecast:
@@ -194,6 +210,13 @@ def decode(heads: Heads, c: Calibration, prepared: Prepared, listed_TN: np.ndarr
         out.mean_HTN[h] = np.where(listed_TN, c.mean_slope_3[h] * mean[..., h] * np.exp(0.5 * log_scale), np.nan)
         out.log_var_HTN[h] = np.where(listed_TN, log_var[..., h] + log_scale + np.log(c.variance_3[h]), np.nan)
     return out
+
+
+def _with_heard(prepared: Prepared, edges: Edges, graph: Snapshots, listed_TN: np.ndarray) -> Prepared:
+    """What came along the edges among the inputs, 0 where not listed."""
+    heard_NTR = edges.heard(graph, prepared.u_TN, prepared.known_TN)
+    heard_NTR[~listed_TN.T] = 0.0
+    return replace(prepared, x_NTF=np.concatenate([prepared.x_NTF, heard_NTR], axis=-1))
 
 
 def _under(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -213,3 +236,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+
+
+def _tuple(value: Any) -> Any:
+    """Lists as the tuples they were before JSON."""
+    return tuple(value) if isinstance(value, list) else value

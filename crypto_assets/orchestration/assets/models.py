@@ -6,7 +6,7 @@ from crypto_assets.evaluation.fusing import FUSED, members_among
 from crypto_assets.evaluation.walkforward import COMBINATIONS
 from crypto_assets.fusion.tables import FusedForecasts, Weights
 from crypto_assets.models._base import forecast_table
-from crypto_assets.models.registry import TRAINED
+from crypto_assets.models.registry import NETS, TRAINED
 from crypto_assets.orchestration.access import Access
 from crypto_assets.orchestration.checks import column_schema, finite, schema_result, schema_spec
 from crypto_assets.orchestration.fusing import fit_fusion, fuse
@@ -26,7 +26,7 @@ FUSED_DOCS = {
 
 def model_assets(name: str, doc: str, settings: Settings, parts: Partitions) -> list[dg.AssetsDefinition]:
     """`models/<name>`: a checkpoint a fold; `forecasts/<name>`: the fold's test window."""
-    deep = name == "transformer"
+    deep = name in NETS
 
     @dg.asset(
         key=["models", name],
