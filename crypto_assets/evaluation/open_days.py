@@ -63,6 +63,7 @@ class OpenDays:
         self._raw = _Raw(self._kept, hot, [s for s in self._sources.values() if s.table.name in set(reach) - derived])
         self._over: dict[tuple[str, datetime], tuple[object, pl.DataFrame]] = {}
         self._past: tuple[object, Panel] | None = None
+        self._reader: Since | None = None
         self._pool = ThreadPoolExecutor(at_once, "families") if at_once > 1 else None
 
     def rows(self, at: datetime) -> pl.DataFrame:
@@ -79,6 +80,7 @@ class OpenDays:
             made = (self._pool.map if self._pool else map)(partial(self._derived, reader=reader, windows=windows), wave)
             for step, found in zip(wave, list(made), strict=True):
                 reader.newer[step.name] = found
+        self._reader = reader
         return reader.newer[MATRIX]
 
     def panel(self, at: datetime) -> Panel:
@@ -94,6 +96,13 @@ class OpenDays:
         past = self._context(first, tuple(sorted(set(rows.columns) - {"symbol", "ts", "available_at", "return_1h"})))
         new = from_tables(rows, labels.DERIVATION.table.empty(), self.symbols)
         return new if past is None else followed(past, new)
+
+    def closes(self, at: datetime, hours: int) -> dict[str, list[float]]:
+        """Each coin's last closes up to `at`, oldest first, as curated: of what `rows` or `panel` was asked for last."""
+        if self._reader is None:
+            return {}
+        rows = self._reader.scan("curated/candles", at - hours * HOUR, at).sort("symbol", "ts").collect()
+        return {str(symbol): part["close"].to_list() for (symbol,), part in rows.group_by("symbol", maintain_order=True)}
 
     def close(self) -> None:
         """End the threads."""

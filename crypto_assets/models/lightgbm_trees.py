@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 # Read when OpenMP is loaded: threads that wait sleep. Spinning ones make a busy machine ten times slower at this.
@@ -235,8 +236,14 @@ def _raw(text: np.ndarray, x_RF: np.ndarray) -> np.ndarray:
     """Raw scores of a stored booster; 0 for an empty one."""
     if not len(text):
         return np.zeros(len(x_RF))
-    booster = lgb.Booster(model_str=text.tobytes().decode())
+    booster = _booster(text.tobytes())
     return np.asarray(booster.predict(x_RF, raw_score=True, num_threads=int(os.environ.get("OMP_NUM_THREADS", "2"))))
+
+
+@lru_cache(maxsize=64)
+def _booster(text: bytes) -> lgb.Booster:
+    """Parsed once: a server asks the same trees again and again."""
+    return lgb.Booster(model_str=text.decode())
 
 
 MODEL = LightGbm()

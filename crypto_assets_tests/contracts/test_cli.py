@@ -39,6 +39,7 @@ CONTRACT = {
     "ledger show": ("TRIAL", "--lake", "--json"),
     "ledger holdout": ("--from", "--to", "--lake", "--json"),
     "sources docs": (),
+    "serve": ("--host", "--port", "--rate", "--add-key", "--lake"),
     "model list": ("--lake", "--json"),
     "model show": ("WHICH", "--lake", "--json"),
     "model promote": ("VERSION", "--reason", "--lake", "--json"),
