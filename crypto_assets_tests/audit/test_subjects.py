@@ -12,7 +12,7 @@ import pytest
 from crypto_assets.audit import audit
 from crypto_assets.audit.auditable import of_table
 from crypto_assets.audit.findings import Outcome
-from crypto_assets.audit.subjects import Context, calendar, checked, fits, registered, tables
+from crypto_assets.audit.subjects import Context, calendar, checked, fits, graphs, registered, tables
 from crypto_assets.dataset import labels
 from crypto_assets.dataset.folds import walk_forward
 from crypto_assets.features import built_in
@@ -38,7 +38,15 @@ def test_everything_is_registered(subjects):
 
 @pytest.mark.parametrize(
     "name",
-    ["curated/candles", "labels/targets", "features/matrix", "models/nets inputs", "models/logistic", "forecasts/linear_lags"],
+    [
+        "curated/candles",
+        "labels/targets",
+        "features/matrix",
+        "models/nets inputs",
+        "models/logistic",
+        "forecasts/linear_lags",
+        "models/graph edges",
+    ],
 )
 def test_it_is_clean(name, subjects, sample):
     found = audit(subjects[name], sample, cuts=4, light=True)
@@ -96,6 +104,16 @@ def test_a_fit_on_labels_that_are_not_known_yet_is_found(context, sample):
 
     found = audit(fits._fit("models/slip", unpurged, panels, context.fold), sample)
     assert [(leak.column, leak.input) for leak in found.leaks] == [("models/slip.mean", "labels/targets")]
+
+
+def test_a_graph_of_all_hours_is_found(context, sample):
+    def of_all(u_TN, known_TN, ts):
+        edges = graphs._trained(u_TN, known_TN, ts)
+        return np.broadcast_to(edges[-1], edges.shape)
+
+    symbols = tuple(sorted(context.matrix["symbol"].unique()))
+    found = audit(graphs.of_edges(symbols, of_all), sample, cuts=4)
+    assert "models/graph edges.correlation" in {leak.column for leak in found.leaks}
 
 
 def test_a_fold_without_its_purge_is_found():

@@ -29,6 +29,10 @@ FEWEST_HOURS = 168
 """Of common returns before a pair has an edge: below, a correlation of 0.3 is noise at three standard errors of 0.08."""
 RIDGE = 0.02
 """Share of the mean variance that is added to the variances of the regression."""
+LOUDNESS = 4.0
+"""Standard deviation of what is heard, in those of any other input: an edge has passed a test already, so the ridge penalty of
+the linear path, which knows nothing of that, weighs a sixteenth on it. Kappa of that path alone on `leadlag` (20k, seed 7) is
+0.74 at 1, 0.88 at 4 and 0.88 at 10."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class Edges:
 
     def heard(self, snapshots: Snapshots, u_TN: np.ndarray, known_TN: np.ndarray) -> np.ndarray:
         """What came along the edges with the last bar, scaled, `[N, T, R]` float32: inputs of the net and its linear path."""
-        return (heard(snapshots, np.where(known_TN, u_TN, 0.0)) / self.scale_R).astype(np.float32)
+        return (heard(snapshots, np.where(known_TN, u_TN, 0.0)) * (LOUDNESS / self.scale_R)).astype(np.float32)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """What a checkpoint keeps."""
