@@ -90,7 +90,7 @@ def volume_profile(high, low, close, volume, window, bins):
     """
     n = len(close)
     control, above, entropy = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
-    held, shares = np.zeros(bins), 1 / np.arange(1.0, bins + 1)
+    held, shares, terms, changed = np.zeros(bins), 1 / np.arange(1.0, bins + 1), np.zeros(bins), np.ones(bins, np.bool_)
     parts, begin, stop = np.empty((bins, n)), np.zeros(bins, np.int64), np.zeros(bins, np.int64)
     bottom = top = np.nan
     for end in range(window, n + 1):
@@ -105,20 +105,24 @@ def volume_profile(high, low, close, volume, window, bins):
             a, b = _bins_of(low[first - 1], high[first - 1], bottom, 1 / size, bins)
             for k in range(a, b + 1):
                 begin[k] += 1
-                held[k] = 0.0
+                held[k], changed[k] = 0.0, True
                 for j in range(begin[k], stop[k]):
                     held[k] += parts[k, j]
         else:
             start = first
-            held[:], begin[:], stop[:] = 0.0, 0, 0
+            held[:], begin[:], stop[:], changed[:] = 0.0, 0, 0, True
+        per_usd = 1 / size
         for i in range(start, end):
-            a, b = _bins_of(low[i], high[i], bottom, 1 / size, bins)
+            a, b = _bins_of(low[i], high[i], bottom, per_usd, bins)
             each = volume[i] * shares[b - a]
             for k in range(a, b + 1):
                 held[k] += each
+                changed[k] = True
                 parts[k, stop[k]] = each
                 stop[k] += 1
-        control[end - 1], above[end - 1], entropy[end - 1] = _shape(held, (close[end - 1] - bottom) / size, bottom, size)
+        control[end - 1], above[end - 1], entropy[end - 1] = _shape(
+            held, terms, changed, (close[end - 1] - bottom) / size, bottom, size
+        )
     return control, above, entropy
 
 
@@ -137,15 +141,19 @@ def _bins_of(low, high, bottom, bins_per_usd, bins):
 
 
 @njit(cache=True)
-def _shape(held, place, bottom, size):
-    """Middle of the fullest bin, share above `place` (in bins), entropy; NaN where nothing traded."""
+def _shape(held, terms, changed, place, bottom, size):
+    """Middle of the fullest bin, share above `place` (in bins), entropy; NaN where nothing traded.
+
+    `terms` keeps each bin's part of the entropy, which is taken anew where the bin has `changed`.
+    """
     bins, total = len(held), held.sum()
     if not total > 0:
         return np.nan, np.nan, np.nan
     own = min(int(place), bins - 1)
     above = (held[own + 1 :].sum() + held[own] * min(1.0, own + 1 - place)) / total
-    spread = 0.0
     for k in range(bins):
-        if held[k] > 0:
-            spread -= held[k] / total * math.log(held[k] / total)
+        if changed[k]:
+            terms[k] = held[k] * math.log(held[k]) if held[k] > 0 else 0.0
+            changed[k] = False
+    spread = math.log(total) - terms.sum() / total
     return bottom + (np.argmax(held) + 0.5) * size, above, spread / math.log(bins)

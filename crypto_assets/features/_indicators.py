@@ -198,8 +198,4 @@ def aroon(bars: Bars, period: int) -> Array:
 
 def _newest(x: Array, length: int) -> Array:
     """How many bars ago the largest of the last `length` values was; of equal ones the last."""
-    top = windows.highest(x, length, length)
-    age = np.full(len(x), np.nan)
-    for k in range(min(length, len(x)) - 1, -1, -1):
-        age[k:][x[: len(x) - k] == top[k:]] = k
-    return age
+    return windows.age(x, windows.highest(x, length, length))

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 
 import numpy as np
 import polars as pl
 
+Array = np.ndarray
 FULL = 0.8
 """Share of a rolling window that must be known."""
 TINY = 1e-10
 """Floor under a variance: an hourly move of a thousandth of a per cent."""
+HOUR_US = 3_600_000_000
 GONE = timedelta(days=7)
 EWMA_DECAY = 0.94
 """Of RiskMetrics (1996)."""
@@ -25,8 +27,8 @@ EWMA_LEAST = 24
 """Fewest returns in it."""
 
 
-def by_coin(rows: pl.LazyFrame, of_coin: Callable[[pl.DataFrame], pl.DataFrame], columns: Iterable[str]) -> pl.LazyFrame:
-    """`symbol, ts` of the rows, sorted, beside what `of_coin` makes of one coin's rows by ts: `columns`, a row for each.
+def by_coin(rows: pl.LazyFrame, of_coin: Callable[[pl.DataFrame], Mapping[str, Array]], columns: Iterable[str]) -> pl.LazyFrame:
+    """`symbol, ts` of the rows, sorted, beside what `of_coin` makes of one coin's rows by ts: `columns`, a value for each row.
 
     A coin that was gone for more than a week begins anew: what lies before does not count. Not-a-number and infinity (a
     division by zero, a warm-up) become null.
@@ -35,11 +37,10 @@ def by_coin(rows: pl.LazyFrame, of_coin: Callable[[pl.DataFrame], pl.DataFrame],
     schema = {"symbol": pl.String(), "ts": pl.Datetime("us", "UTC"), **dict.fromkeys(names, pl.Float64())}
     coins = [coin.sort("ts") for coin in rows.collect().partition_by("symbol")]
     coins.sort(key=lambda coin: coin["symbol"][0])
-    made = [
-        beside(piece.select("symbol", "ts"), finite(of_coin(piece).select(names)))
-        for coin in coins
-        for piece in _uninterrupted(coin)
-    ]
+    made = []
+    for piece in (piece for coin in coins for piece in _uninterrupted(coin)):
+        values = of_coin(piece)
+        made.append(pl.DataFrame([piece["symbol"], piece["ts"], *(known(name, values[name]) for name in names)]))
     return pl.concat([pl.DataFrame(schema=schema), *made]).lazy()
 
 
@@ -49,26 +50,22 @@ def _uninterrupted(coin: pl.DataFrame) -> list[pl.DataFrame]:
     return [coin[first:last] for first, last in itertools.pairwise(cuts)]
 
 
-def finite(frame: pl.DataFrame) -> pl.DataFrame:
-    """A frame of numbers with null for what is not finite."""
-    return frame.select(pl.when(pl.all().is_finite()).then(pl.all()))
+def known(name: str, values: Array) -> pl.Series:
+    """A column with null for what is not finite."""
+    infinite = np.isinf(values)
+    return pl.Series(name, np.where(infinite, np.nan, values) if infinite.any() else values, nan_to_null=True)
 
 
-def before(x: np.ndarray, rows: int) -> np.ndarray:
+def before(x: Array, rows: int) -> Array:
     """The value `rows` before; NaN where there is none."""
     out = np.full(len(x), np.nan)
     out[rows:] = x[: max(0, len(x) - rows)]
     return out
 
 
-def numbers(frame: pl.DataFrame, *columns: str) -> dict[str, np.ndarray]:
+def numbers(frame: pl.DataFrame, *columns: str) -> dict[str, Array]:
     """Columns as contiguous float64 arrays, NaN for null."""
     return {c: np.ascontiguousarray(frame[c].cast(pl.Float64).to_numpy()) for c in columns}
-
-
-def beside(*frames: pl.DataFrame) -> pl.DataFrame:
-    """Frames of the same rows, side by side."""
-    return pl.concat(frames, how="horizontal", strict=True)
 
 
 def complete(coin: pl.DataFrame) -> pl.DataFrame:
@@ -79,11 +76,6 @@ def complete(coin: pl.DataFrame) -> pl.DataFrame:
         return known
     hours = pl.datetime_range(first, last, "1h", eager=True).alias("ts").to_frame()
     return hours.join(known, on="ts", how="left", maintain_order="left").with_columns(pl.col("is_bar").fill_null(False))
-
-
-def at_bars(grid: pl.DataFrame) -> pl.DataFrame:
-    """The rows of a complete grid that are bars."""
-    return (grid if grid["is_bar"].all() else grid.filter("is_bar")).drop("is_bar")
 
 
 def log_return(hours: int = 1) -> pl.Expr:

@@ -25,7 +25,7 @@ FORGOTTEN = 1e-12
 
 def sums(x: Array, length: int) -> Array:
     """Sum of the known ones of the last `length` values."""
-    return _sums(np.nan_to_num(x), length)
+    return _sums(_filled(x, 0.0), length)
 
 
 def total(x: Array, length: int, least: int) -> Array:
@@ -48,18 +48,23 @@ def deviation(x: Array, length: int, least: int, lost: int = 1) -> Array:
 def moments(x: Array, length: int) -> tuple[Array, Array, Array]:
     """Count, mean and sum of squared deviations of the known ones of the last `length` values."""
     one = 1.0 - np.isnan(x)
-    count, middle, squares = _moments(one, np.nan_to_num(x), length)
+    count, middle, squares = _moments(one, _filled(x, 0.0), length)
     return count, middle, squares
 
 
 def highest(x: Array, length: int, least: int) -> Array:
     """Largest of the last `length` values; NaN with fewer than `least` known."""
-    return _where_known(_highest(np.nan_to_num(x, nan=-np.inf), length), x, length, least)
+    return _where_known(_highest(_filled(x, -np.inf), length), x, length, least)
 
 
 def lowest(x: Array, length: int, least: int) -> Array:
     """Smallest of the last `length` values; NaN with fewer than `least` known."""
     return -highest(-x, length, least)
+
+
+def age(x: Array, values: Array) -> Array:
+    """How many values ago x last was what it is in `values`, which must have been; NaN where that is."""
+    return _age(x, values)
 
 
 def doublings(decay: float) -> int:
@@ -69,7 +74,7 @@ def doublings(decay: float) -> int:
 
 def decayed(x: Array, decay: float) -> Array:
     """Sum of the known of 2 ** doublings(decay) values, each weighed by `decay` to the power of its age in values."""
-    return _decayed(np.nan_to_num(x), decay, doublings(decay))
+    return _decayed(_filled(x, 0.0), decay, doublings(decay))
 
 
 def decayed_mean(x: Array, decay: float, least: int) -> Array:
@@ -93,20 +98,28 @@ def by_time(at: Array, x: Array, first: Array, span: int, least: int) -> tuple[A
     return _by_time(at, x, first, span, least)
 
 
+def _filled(x: Array, value: float) -> Array:
+    """A copy with `value` for what is missing."""
+    return np.where(np.isnan(x), value, x)
+
+
 def _where_known(values: Array, x: Array, length: int, least: int, is_mean: bool = False) -> Array:
     """`values` of windows of x, NaN with fewer than `least` known; divided by their number for a mean."""
-    unknown = np.isnan(x)
-    if not unknown.any() and least > 0:
-        values[: least - 1] = np.nan
-        if is_mean:
-            values[least - 1 : length] /= np.arange(least, min(length, len(x)) + 1)
-            values[length:] /= length
-        return values
-    summed = np.cumsum(~unknown)
-    count = summed.copy()
-    count[length:] -= summed[:-length]
-    values[count < least] = np.nan
-    return values / np.maximum(count, 1) if is_mean else values
+    _finish(values, x, length, least, is_mean)
+    return values
+
+
+@njit(cache=True)
+def _finish(values, x, length, least, is_mean):
+    count = 0
+    for t in range(len(x)):
+        count += not np.isnan(x[t])
+        if t >= length:
+            count -= not np.isnan(x[t - length])
+        if count < least:
+            values[t] = np.nan
+        elif is_mean:
+            values[t] /= max(count, 1)
 
 
 @njit(cache=True)
@@ -151,6 +164,18 @@ def _highest(level, length):
         level, spare = spare, level
         size += step
     return level
+
+
+@njit(cache=True)
+def _age(x, values):
+    out = np.full(len(x), np.nan)
+    for t in range(len(x)):
+        if not np.isnan(values[t]):
+            k = t
+            while x[k] != values[t]:
+                k -= 1
+            out[t] = t - k
+    return out
 
 
 @njit(cache=True)

@@ -17,7 +17,7 @@ import polars as pl
 
 from crypto_assets.features._bars import closed
 from crypto_assets.features._family import Column, FeatureFamily
-from crypto_assets.features._one_coin import TINY, at_bars, before, beside, by_coin, complete, least, numbers
+from crypto_assets.features._one_coin import HOUR_US, TINY, before, by_coin, complete, least, numbers
 
 PROFILE_BARS = 168
 PROFILE_BINS = 24
@@ -32,7 +32,6 @@ PATH_HOURS = 25 * 24
 """so long before the week, at least."""
 LOOKBACK = timedelta(days=64)
 """A week, a path before it, 512 bars of Wilder's mean before that, and a sixth of the hours missing."""
-HOUR_US = 3_600_000_000
 Array = np.ndarray
 
 
@@ -73,11 +72,12 @@ def compute(candles: pl.LazyFrame) -> pl.LazyFrame:
     return by_coin(closed(candles), _of_coin, COLUMNS)
 
 
-def _of_coin(rows: pl.DataFrame) -> pl.DataFrame:
+def _of_coin(rows: pl.DataFrame) -> dict[str, Array]:
     hourly = complete(rows)
+    is_bar = hourly["is_bar"].to_numpy()
     made = _charted(numbers(rows, "open", "high", "low", "close", "volume"), rows["ts"].to_physical().to_numpy() // HOUR_US)
-    r = pl.DataFrame({"is_bar": hourly["is_bar"], **_hourly(numbers(hourly, "close")["close"])})
-    return beside(pl.DataFrame(made), at_bars(r)).with_columns(pl.col("fractional_difference") / pl.col("_sd"))
+    seasonal, spread = (values[is_bar] for values in _hourly(numbers(hourly, "close")["close"]))
+    return {**made, "seasonal_variance": seasonal, "fractional_difference": made["fractional_difference"] / spread}
 
 
 def _charted(rows: dict[str, Array], hour: Array) -> dict[str, Array]:
@@ -118,8 +118,8 @@ def _charted(rows: dict[str, Array], hour: Array) -> dict[str, Array]:
         }
 
 
-def _hourly(close: Array) -> dict[str, Array]:
-    """`seasonal_variance`, and the spread of returns, on the complete hourly grid.
+def _hourly(close: Array) -> tuple[Array, Array]:
+    """The seasonal variance, and the spread of returns, on the complete hourly grid.
 
     The bar that opens at `ts` closes in an hour; that hour of the days before closed 23 h, 47 h, ... ago.
     """
@@ -128,17 +128,14 @@ def _hourly(close: Array) -> dict[str, Array]:
     with np.errstate(divide="ignore", invalid="ignore"):
         r = np.log(close / np.concatenate([[np.nan], close[:-1]]))
         r2, hours = r**2, 24 * SEASON_DAYS
-        days = np.full((len(r) // 24 + 2, 24), np.nan)
-        days.ravel()[: len(r)] = r2
-        same_hour = np.stack([windows.mean(np.ascontiguousarray(day), SEASON_DAYS, 1) for day in days.T], axis=1).ravel()
+        days = np.full((SEASON_DAYS + len(r) // 24 + 1, 24), np.nan)  # the days before keep the hours of day apart below
+        days[SEASON_DAYS:].ravel()[: len(r)] = r2
+        same_hour = windows.mean(days.T.ravel(), SEASON_DAYS, 1).reshape(24, -1)[:, SEASON_DAYS:].T.ravel()
         opens = np.full(len(r), np.nan)
         opens[23:] = same_hour[: max(0, len(r) - 23)]
         every = windows.mean(r2, hours, hours * 8 // 10)
         sd = windows.deviation(r, 168, least(168))
-        return {
-            "seasonal_variance": np.log((opens + TINY) / (every + TINY)),
-            "_sd": np.where(sd > 1e-9, sd, np.nan),
-        }
+        return np.log((opens + TINY) / (every + TINY)), np.where(sd > 1e-9, sd, np.nan)
 
 
 def fractional_weights(order: float, length: int) -> Array:

@@ -13,7 +13,7 @@ import polars as pl
 
 from crypto_assets.features._bars import closed
 from crypto_assets.features._family import Column, FeatureFamily
-from crypto_assets.features._one_coin import at_bars, by_coin, complete, log_return
+from crypto_assets.features._one_coin import by_coin, complete, log_return
 
 WINDOW = 168
 SPAN_HOURS = 210
@@ -43,7 +43,7 @@ def compute(candles: pl.LazyFrame) -> pl.LazyFrame:
     return by_coin(closed(candles), _of_coin, COLUMNS)
 
 
-def _of_coin(rows: pl.DataFrame) -> pl.DataFrame:
+def _of_coin(rows: pl.DataFrame) -> dict[str, np.ndarray]:
     from crypto_assets.features import _chaos
 
     returns = complete(rows).select("is_bar", r=log_return())
@@ -57,8 +57,8 @@ def _of_coin(rows: pl.DataFrame) -> pl.DataFrame:
         at = known[ends - 1]
         values[at, :-1] = _chaos.rolling(x, ends, WINDOW)
         values[at, -1] = _chaos.spectral_entropy(x, ends, WINDOW)
-    columns = {name: values[:, k] for k, name in enumerate(COLUMNS)}
-    return at_bars(returns.with_columns(**columns))
+    at_bars = values[returns["is_bar"].to_numpy()]
+    return {name: np.ascontiguousarray(at_bars[:, k]) for k, name in enumerate(COLUMNS)}
 
 
 FAMILY = FeatureFamily(

@@ -20,7 +20,7 @@ import polars as pl
 
 from crypto_assets.features._bars import closed
 from crypto_assets.features._family import Column, FeatureFamily
-from crypto_assets.features._one_coin import EWMA_DECAY, EWMA_LEAST, TINY, before, beside, by_coin, complete, least, numbers
+from crypto_assets.features._one_coin import EWMA_DECAY, EWMA_LEAST, HOUR_US, TINY, before, by_coin, complete, least, numbers
 
 Array = np.ndarray
 LAGS = range(24)
@@ -30,6 +30,8 @@ SCALE_HOURS = 168
 CHANNELS = (24, 168)
 """Hours of the Donchian channels."""
 MAX_LOOKBACK = timedelta(days=64)
+THURSDAY = 72
+"""Hours into the week of 1970-01-01 00:00 UTC."""
 
 
 def _hours(hours: float) -> timedelta:
@@ -296,13 +298,13 @@ def _indicators(rows: dict[str, Array]) -> dict[str, Array]:
 
 
 @cache
-def _clock() -> pl.DataFrame:
-    """Sine and cosine of each phase at the 168 hours of a week."""
-    week = pl.DataFrame({"_week": range(168)}, schema={"_week": pl.Int32})
-    hour, day = pl.col("_week") % 24, pl.col("_week") // 24
-    phases = {"hour": hour / 24, "half_day": hour / 12, "weekday": (day + hour / 24) / 7}
-    made = {f"{name}_{kind}": getattr(2 * math.pi * phase, kind)() for name, phase in phases.items() for kind in ("sin", "cos")}
-    return week.select(**made)
+def _clock() -> dict[str, Array]:
+    """Sine and cosine of each phase at the 168 hours of a week that begins on Monday."""
+    week = np.arange(168)
+    phases = {"hour": week % 24 / 24, "half_day": week % 24 / 12, "weekday": week / 168}
+    return {
+        f"{name}_{kind}": getattr(np, kind)(2 * math.pi * phase) for name, phase in phases.items() for kind in ("sin", "cos")
+    }
 
 
 @cache
@@ -318,15 +320,15 @@ def compute(candles: pl.LazyFrame) -> pl.LazyFrame:
     return by_coin(closed(candles, "taker_buy_volume"), _of_coin, COLUMNS)
 
 
-def _of_coin(rows: pl.DataFrame) -> pl.DataFrame:
+def _of_coin(rows: pl.DataFrame) -> dict[str, Array]:
     hourly = complete(rows)
     grid = Grid(**numbers(hourly, "open", "high", "low", "close", "volume", "taker_buy_volume"))
     is_bar: Any = slice(None) if hourly.height == rows.height else hourly["is_bar"].to_numpy()
+    hour = (rows["ts"].to_physical().to_numpy() // HOUR_US + THURSDAY) % 168
     with np.errstate(divide="ignore", invalid="ignore"):
         made = {name: make(grid)[is_bar] for name, (_, make) in _gridded().items()}
         charted = _indicators(numbers(rows, "open", "high", "low", "close", "volume"))
-    hours = (rows["ts"].dt.weekday().cast(pl.Int32) - 1) * 24 + rows["ts"].dt.hour()
-    return beside(pl.DataFrame(made), _clock()[hours], pl.DataFrame(charted))
+    return {**made, **{name: values[hour] for name, values in _clock().items()}, **charted}
 
 
 FAMILY = FeatureFamily("technical", {"candles": "curated/candles"}, MAX_LOOKBACK, COLUMNS, compute)

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import polars as pl
 
+from crypto_assets.lake.engine import engine
 from crypto_assets.lake.store import Reader
 from crypto_assets.lake.tables import Table
 from crypto_assets.market.time import Window
@@ -43,7 +44,7 @@ def derive(derivation: Derivation, reader: Reader, window: Window) -> pl.DataFra
     wide = window.widen(derivation.lookback, derivation.lookahead)
     inputs = {arg: reader.scan(name, wide.start, wide.end) for arg, name in derivation.inputs.items()}
     rows = derivation.compute(**inputs).filter((pl.col("ts") >= window.start) & (pl.col("ts") < window.end))
-    frame = rows.collect()
+    frame = rows.collect(engine=engine())
     if "available_at" not in frame.columns:
         frame = frame.with_columns(available_at=pl.col("ts"))
     return _sorted(derivation.table.shape(frame), [*derivation.table.key, "available_at"])
