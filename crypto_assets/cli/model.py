@@ -87,7 +87,7 @@ def _row(found: Registered) -> dict[str, Any]:
     import json
 
     plain = ("version", "name", "trained_from", "trained_until", "features_hash")
-    tags = {k: v if k in plain else json.loads(v) for k, v in found.tags.items()}
+    tags = {k: v if k in plain or (k == "fusion" and v != "null") else json.loads(v) for k, v in found.tags.items()}
     return {
         **tags,
         "version": found.number,

@@ -2,8 +2,9 @@
 
 What is served is what was tested, so a champion is never a model alone but the whole: the members' checkpoints, the pool or the
 fusion that joins them, and where all of it came from. It may be one member. On disk a bundle is a folder without a pickle:
-`bundle.json`, `members/<name>/` (safetensors and JSON). Its version is a hash of the members' versions and of the combination;
-lineage is no part of it, so the same fit registered twice is the same bundle.
+`bundle.json`, `members/<name>/` and, where one was fitted for these members, `fusion/` (safetensors and JSON). Its version is a
+hash of the members' versions, of the combination and of the fusion; lineage is no part of it, so the same fit registered twice
+is the same bundle.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from crypto_assets import __version__
 from crypto_assets.dataset.panel import Panel
+from crypto_assets.evaluation.fusing import FUSED, members_among
 from crypto_assets.evaluation.walkforward import COMBINATIONS, Combination, combine, forecast_window
+from crypto_assets.fusion.checkpoint import NAME, FusionCheckpoint
 from crypto_assets.lake import Lake
 from crypto_assets.lake.store import write_bytes
 from crypto_assets.market.errors import CheckpointError
@@ -39,6 +42,8 @@ class Bundle:
     combination: Combination
     lineage: Mapping[str, Any] = field(default_factory=dict)
     """Where it came from: `fold`, `revision`, `world` and whatever else is plain JSON."""
+    fusion: FusionCheckpoint | None = None
+    """Fitted weights, calibration and intervals; without it the combination is a pool."""
 
     def __post_init__(self) -> None:
         wanted = {*self.combination.direction, *self.combination.variance}
@@ -47,6 +52,8 @@ class Bundle:
                 f"the bundle {self.name} combines {', '.join(sorted(wanted))} and was given checkpoints of "
                 f"{', '.join(sorted(self.members)) or 'nothing'}: give at least one of those, and no other"
             )
+        if self.fusion is not None:
+            self.fusion.require(self.versions)
         first = next(iter(self.members.values()))
         for other in self.members.values():
             if (other.columns, other.symbols) != (first.columns, first.symbols):
@@ -58,8 +65,14 @@ class Bundle:
     @property
     def version(self) -> str:
         """Hash of what it answers with: members' versions and the combination."""
-        parts = [FORMAT, self.name, _spec(self.combination), {k: c.version for k, c in sorted(self.members.items())}]
+        parts = [FORMAT, self.name, _spec(self.combination), dict(sorted(self.versions.items()))]
+        parts += [] if self.fusion is None else [self.fusion.version]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Each member's version, in the order of the fusion."""
+        return {n: self.members[n].version for n in (*members_among(list(self.members)), *self.members)}
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -83,6 +96,7 @@ class Bundle:
             "name": self.name,
             "members": {name: c.version for name, c in sorted(self.members.items())},
             "combination": _spec(self.combination),
+            "fusion": None if self.fusion is None else self.fusion.version,
             "symbols": list(self.symbols),
             "features": len(self.columns),
             "features_hash": self.features_hash,
@@ -95,9 +109,10 @@ class Bundle:
         """Write the folder; `bundle.json` comes last, so half a bundle is none."""
         for name, checkpoint in self.members.items():
             checkpoint.save(folder / "members" / name)
-        write_bytes(
-            folder / "bundle.json", json.dumps({"format": FORMAT, **self.describe()}, indent=1, sort_keys=True).encode()
-        )
+        if self.fusion is not None:
+            self.fusion.save(folder / "fusion")
+        said = json.dumps({"format": FORMAT, **self.describe()}, indent=1, sort_keys=True)
+        write_bytes(folder / "bundle.json", said.encode())
         return folder
 
     @classmethod
@@ -108,7 +123,8 @@ class Bundle:
             spec = said["combination"]
             combination = Combination(tuple(spec["direction"]), tuple(spec["variance"]), spec["whole"], spec["table"])
             members = {name: Checkpoint.load(folder / "members" / name) for name in said["members"]}
-            found = cls(said["name"], members, combination, said["lineage"])
+            fusion = FusionCheckpoint.load(folder / "fusion") if said.get("fusion") else None
+            found = cls(said["name"], members, combination, said["lineage"], fusion)
         except FileNotFoundError as error:
             raise CheckpointError(f"no bundle in {folder}: register one first (`crypto-assets build`)") from error
         except (KeyError, TypeError, ValueError) as error:
@@ -130,13 +146,17 @@ class Answer:
 
 
 def predict(bundle: Bundle, panel: Panel, window: Window) -> Answer:
-    """Forecast every hour of `window`; the panel may begin earlier, which gives context."""
+    """Forecast every hour of `window`; the panel may begin earlier, which gives context.
+
+    The members are pooled, also where the bundle has a fusion: two bundles are compared by what their members say, whether or
+    not a fusion was fitted for both. What is served is the fusion (`serving/fusing.py`).
+    """
     members = {name: forecast_window(checkpoint, panel, window) for name, checkpoint in bundle.members.items()}
     return Answer(join(bundle, members), members)
 
 
 def join(bundle: Bundle, members: Mapping[str, Forecast]) -> Forecast:
-    """The members' forecasts as the bundle combines them."""
+    """The pool of the members' forecasts, or what the one member says."""
     if bundle.combination == alone(bundle.name):
         return members[bundle.name]
     return combine(members, {bundle.name: bundle.combination})[bundle.name][0]
@@ -162,7 +182,16 @@ def of_fold(lake: Lake, fold: str, name: str = "fused", **lineage: Any) -> Bundl
             folds[model] = found[-1].name.removeprefix("fold=")
     if not members:
         raise CheckpointError(f"no checkpoint for fold {fold} or before in {lake.root / 'models'}: run the job `train` first")
-    return Bundle(name, members, combination, {"fold": fold, "folds": folds, "revision": code_revision(), **lineage})
+    bundle = Bundle(name, members, combination, {"fold": fold, "folds": folds, "revision": code_revision(), **lineage})
+    return replace(bundle, fusion=_fusion_of(lake, fold, bundle.versions) if name == FUSED else None)
+
+
+def _fusion_of(lake: Lake, fold: str, versions: Mapping[str, str]) -> FusionCheckpoint | None:
+    """The fusion of the fold or before that was fitted for these members, or None."""
+    for folder in sorted((lake.root / "models" / NAME).glob("fold=*"), reverse=True):
+        if folder.name <= f"fold={fold}" and (found := FusionCheckpoint.load(folder)).members == dict(versions):
+            return found
+    return None
 
 
 @cache

@@ -67,7 +67,7 @@ def out_of_fold(
     end = int(np.searchsorted(panel.ts, np.datetime64(start.replace(tzinfo=None), "us")))
     s = slice(int(np.searchsorted(panel.ts, min(firsts))), end)
     ts, labels = panel.ts[s], {name: values[s] for name, values in panel.labels.items()}
-    return {name: _laid_out(pieces, ts, panel.symbols) for name, pieces in earlier.items() if pieces}, labels
+    return {name: laid_out(pieces, ts, panel.symbols) for name, pieces in earlier.items() if pieces}, labels
 
 
 def fuse_window(
@@ -101,7 +101,7 @@ def history_in(
     lake: Lake, names: Sequence[str], symbols: tuple[str, ...], start: datetime, end: datetime
 ) -> tuple[dict[str, Forecast], dict[str, np.ndarray]]:
     """What the lake has of the members' forecasts and of the labels for `start <= ts < end`, laid out on every hour between."""
-    ts = _hours(start, end)
+    ts = hours_between(start, end)
     members = {
         name: Forecast.from_table(lake.scan(f"forecasts/{name}", start, end).collect(), ts, symbols)
         for name in names
@@ -162,19 +162,20 @@ def fuse_hour(
 ) -> pl.DataFrame:
     """Rows of `fusion/fused` for the hour `at`, for which the members say `now`; what they said before lies in the lake."""
     members, labels = history_in(lake, list(versions), panel.symbols, checkpoint.start, at + HOUR)
-    ts = _hours(checkpoint.start, at + HOUR)
+    ts = hours_between(checkpoint.start, at + HOUR)
     said = {name: [*([members[name]] if name in members else []), now[name]] for name in versions}
-    joined = {name: _laid_out(pieces, ts, panel.symbols) for name, pieces in said.items()}
+    joined = {name: laid_out(pieces, ts, panel.symbols) for name, pieces in said.items()}
     made = apply(checkpoint, joined, labels, versions=versions, cost=Costs().round_trip, since=at)
     return as_rows(made, checkpoint.version, trained_until, panel, None).fused
 
 
-def _hours(start: datetime, end: datetime) -> np.ndarray:
+def hours_between(start: datetime, end: datetime) -> np.ndarray:
+    """Every hour with `start <= ts < end`."""
     first, last = (np.datetime64(t.replace(tzinfo=None), "us") for t in (start, end))
     return np.arange(first, last, np.timedelta64(1, "h"))
 
 
-def _laid_out(pieces: Sequence[Forecast], ts: np.ndarray, symbols: tuple[str, ...]) -> Forecast:
+def laid_out(pieces: Sequence[Forecast], ts: np.ndarray, symbols: tuple[str, ...]) -> Forecast:
     """Pieces of forecasts side by side on the hours `ts`, NaN between them."""
     H, T, N = pieces[0].p_up_HTN.shape[0], len(ts), len(symbols)
     cubes = [np.full((H, T, N), np.nan) for _ in range(3)]

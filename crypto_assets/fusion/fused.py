@@ -88,14 +88,15 @@ def apply(
     checkpoint's, SettingsError for members or labels about different hours or coins, or hours before the start.
     """
     checkpoint.require(versions)
-    first = _same(checkpoint, members, labels)
-    told = _Told(checkpoint, members, labels, days_of(first.ts))
+    first = same_hours(checkpoint, members, labels)
+    told = Told(checkpoint, members, labels, days_of(first.ts))
     told.points()
     moment = first.ts[0] if since is None else np.datetime64(since.replace(tzinfo=None), "us")
     return told.fused(slice(int(np.searchsorted(first.ts, moment)), len(first.ts)), cost)
 
 
-def _same(checkpoint: FusionCheckpoint, members: Mapping[str, Forecast], labels: Mapping[str, Array]) -> Forecast:
+def same_hours(checkpoint: FusionCheckpoint, members: Mapping[str, Forecast], labels: Mapping[str, Array]) -> Forecast:
+    """One of the members, after checking that all are about the same hours from the start on, and the labels too."""
     first = next(iter(members.values()))
     shape = (len(first.ts), len(first.symbols))
     for name, other in members.items():
@@ -112,7 +113,7 @@ def _same(checkpoint: FusionCheckpoint, members: Mapping[str, Forecast], labels:
     return first
 
 
-class _Told:
+class Told:
     """What the members say about every hour: predictors and contexts by target, and its combination at the posterior mean."""
 
     def __init__(self, c: FusionCheckpoint, members: Mapping[str, Forecast], labels: Mapping[str, Array], day_T: Array) -> None:

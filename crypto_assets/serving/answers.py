@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import NormalDist
 from typing import Any
@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 
 from crypto_assets.evaluation.champion import Bundle
+from crypto_assets.fusion.conformal import COVERAGES
 from crypto_assets.fusion.decision import action
+from crypto_assets.fusion.fused import Fused
 from crypto_assets.market.time import HORIZONS
 from crypto_assets.models._base import Forecast
 from crypto_assets.trading.costs import Costs
@@ -42,6 +44,33 @@ class Spoken:
     intervals: Mapping[int, tuple[float, float]]
     aleatoric: float | None = None
     epistemic: float | None = None
+    action: str | None = None
+    """Where the combination states it."""
+
+
+def of_fusion(fused: Fused, horizon: str, n: int) -> Spoken:
+    """What a fusion of one hour says of coin `n`."""
+    h = list(HORIZONS).index(horizon)
+    at = (h, 0, n)
+    plain = spoken(fused.forecast, horizon, n)
+    ends = {
+        round(100 * level): (_known(fused.low_LHTN[(k, *at)]), _known(fused.high_LHTN[(k, *at)]))
+        for k, level in enumerate(COVERAGES)
+    }
+    stated = {level: (a, b) for level, (a, b) in ends.items() if a is not None and b is not None}
+    return replace(
+        plain,
+        intervals=stated or plain.intervals,
+        aleatoric=_known(fused.aleatoric_HTN[at]),
+        epistemic=_known(fused.epistemic_HTN[at]),
+        action=None if plain.is_implied else str(fused.action_HTN[at]),
+    )
+
+
+def weights_of(fused: Fused, horizon: str) -> dict[str, float]:
+    """What each member weighs in the direction over a horizon: its share of what moves the combination."""
+    members, _, share_MT = fused.weights.get(horizon, ((), None, np.empty((0, 1))))
+    return {name: float(share_MT[m, 0]) for m, name in enumerate(members)}
 
 
 def spoken(forecast: Forecast, horizon: str, n: int) -> Spoken:
@@ -75,8 +104,8 @@ def record(
 ) -> Record:
     """The answer, in the order in which it is read. `features`: hash of the row that was sent, None for the closed bar."""
     mean, variance = said.mean, said.variance
-    side = "HOLD"
-    if mean is not None and variance is not None:
+    side = said.action or "HOLD"
+    if said.action is None and mean is not None and variance is not None:
         side = str(action(np.array(mean), np.array(variance), Costs().round_trip))
 
     def priced(r: float | None) -> float | None:

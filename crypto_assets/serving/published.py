@@ -12,11 +12,14 @@ import numpy as np
 
 from crypto_assets.dataset.panel import Panel
 from crypto_assets.evaluation.champion import Bundle, join
+from crypto_assets.fusion.fused import Fused
+from crypto_assets.lake import Lake
 from crypto_assets.market.errors import CheckpointError, SchemaError
 from crypto_assets.market.time import HORIZONS
 from crypto_assets.models._base import Forecast
-from crypto_assets.serving.answers import Record, features_hash, member_records, record, spoken
+from crypto_assets.serving.answers import Record, features_hash, member_records, of_fusion, record, spoken, weights_of
 from crypto_assets.serving.ensemble import Ensemble, Row, Runtime
+from crypto_assets.serving.fusing import FusionNow, fusion_now
 
 RETURN = "return_1h"
 
@@ -40,6 +43,7 @@ class Published:
     ensemble: Ensemble
     panel: Panel = field(repr=False)
     closes: Mapping[str, list[float]]
+    fusion: FusionNow | None = field(repr=False)
     answers: dict[tuple[str, str], Record]
     bodies: dict[tuple[str, str], bytes]
     made_at: float = field(default_factory=time.time)
@@ -50,14 +54,15 @@ class Published:
         return self.ensemble.runtime
 
     @classmethod
-    def make(cls, runtime: Runtime, number: int, panel: Panel, closes: Mapping[str, list[float]]) -> Published:
+    def make(cls, lake: Lake, runtime: Runtime, number: int, panel: Panel, closes: Mapping[str, list[float]]) -> Published:
         """Forecast every coin that has a bar in the panel's last hour."""
         panel = chosen(panel, runtime.bundle)
         ensemble = Ensemble(runtime, panel)
-        made = cls(ensemble.at, number, ensemble, panel, closes, {}, {})
+        fusion = fusion_now(lake, runtime.bundle, ensemble.at, ensemble.members)
+        made = cls(ensemble.at, number, ensemble, panel, closes, fusion, {}, {})
         listed = [s for n, s in enumerate(runtime.bundle.symbols) if panel.listed_TN[-1, n]]
         said = ensemble.members
-        combined = join(runtime.bundle, said)
+        combined = made.combined(said)
         for symbol in listed:
             for timeframe in HORIZONS:
                 answer = made.answer(symbol, timeframe, combined, said)
@@ -65,10 +70,20 @@ class Published:
                 made.bodies[symbol, timeframe] = json.dumps(answer, separators=(",", ":")).encode()
         return made
 
+    def combined(self, members: Mapping[str, Forecast]) -> Forecast | Fused:
+        """The members' forecasts of the hour as the bundle combines them."""
+        return join(self.runtime.bundle, members) if self.fusion is None else self.fusion.of(members)
+
     def answer(
-        self, symbol: str, timeframe: str, combined: Forecast, members: Mapping[str, Forecast], features: str | None = None
+        self,
+        symbol: str,
+        timeframe: str,
+        said: Forecast | Fused,
+        members: Mapping[str, Forecast],
+        features: str | None = None,
     ) -> Record:
         """One answer from forecasts of the hour."""
+        combined = said.forecast if isinstance(said, Fused) else said
         bundle, n = self.runtime.bundle, self.runtime.bundle.symbols.index(symbol)
         day = timeframe == "24h"
         beats, rv = (float(a[0, n]) for a in (combined.p_beats_median_TN, combined.realised_var_TN))
@@ -77,15 +92,16 @@ class Published:
             "realised_var": rv if day and np.isfinite(rv) else None,
         }
         closes = self.closes.get(symbol)
+        weights = weights_of(said, timeframe) if isinstance(said, Fused) else None
         return record(
-            spoken(combined, timeframe, n),
+            of_fusion(said, timeframe, n) if isinstance(said, Fused) else spoken(said, timeframe, n),
             bundle=bundle,
             number=self.number,
             symbol=symbol,
             horizon=timeframe,
             at=self.at,
             price=closes[-1] if closes else None,
-            members=member_records(bundle, members, timeframe, n),
+            members=member_records(bundle, members, timeframe, n, weights),
             extra=extra,
             features=features,
         )
@@ -151,7 +167,7 @@ def answer_all(questions: Sequence[Question]) -> list[Record | Exception]:
         for batch in published.ensemble.batches([rows[i] for i in good]):
             chosen = [good[b] for b in batch]
             members = published.ensemble.asked([rows[i] for i in chosen])
-            combined = join(published.runtime.bundle, members)
+            combined = published.combined(members)
             for i in chosen:
                 q = questions[i]
                 found[i] = published.answer(q.symbol, q.timeframe, combined, members, features_hash(q.features))

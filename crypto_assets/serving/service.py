@@ -197,7 +197,7 @@ class Service:
                 before = self._published
                 if before is None:
                     return None
-                made = Published.make(fresh[1], fresh[0], before.panel, before.closes)
+                made = Published.make(self.lake, fresh[1], fresh[0], before.panel, before.closes)
                 self._runtime = fresh
                 self.metrics.swaps.inc()
                 return self._keep(made)
@@ -216,7 +216,7 @@ class Service:
         assert self._runtime is not None
         number, runtime = self._runtime
         panel = self._days.panel(at)
-        made = Published.make(runtime, number, panel, self._days.closes(at, SPARK_HOURS))
+        made = Published.make(self.lake, runtime, number, panel, self._days.closes(at, SPARK_HOURS))
         self.metrics.close_seconds.observe(time.perf_counter() - started)
         return self._keep(made)
 

@@ -11,8 +11,10 @@ import pytest
 import websockets
 
 from crypto_assets.evaluation import champion
+from crypto_assets.evaluation.fusing import fuse_hour, fusion_at
 from crypto_assets.evaluation.model_registry import ModelRegistry
 from crypto_assets.evaluation.open_days import OpenDays
+from crypto_assets.market.time import HOUR, Window
 from crypto_assets.serving import records, schemas
 from crypto_assets.serving.answers import LEVELS, moment
 from crypto_assets.serving.security import BODY_BYTES, Keys, Limiter, add_key, digest_of
@@ -30,21 +32,22 @@ def test_an_answer_is_the_champions_forecast_of_the_closed_hour(ask, world):
     panel = OpenDays(world.lake, hot, SYMBOLS, families=FEW, at_once=1).panel(AT)
     hot.close()
     bundle = ModelRegistry(world.settings).load()
-    from crypto_assets.market.time import HOUR, Window
-
-    expected = champion.predict(bundle, panel, Window(AT, AT + HOUR)).combined
-    for n, symbol in enumerate(SYMBOLS):
-        for h, timeframe in enumerate(("1h", "4h", "24h")):
+    members = champion.predict(bundle, panel, Window(AT, AT + HOUR)).members
+    fusion = fusion_at(world.lake, SYMBOLS, AT, bundle.versions)
+    fused = fuse_hour(fusion, world.lake, panel, members, bundle.versions, AT, AT)
+    expected = {(row["symbol"], row["horizon"]): row for row in fused.to_dicts()}
+    for symbol in SYMBOLS:
+        for timeframe in ("1h", "4h", "24h"):
             found = ask.post("/predict", json={"symbol": symbol, "timeframe": timeframe}).json()
             assert schemas.Prediction.model_validate(found)
-            assert found["p_up"] == pytest.approx(expected.p_up_HTN[h, 0, n], rel=1e-5)
+            row = expected[symbol, timeframe]
+            for name in ("p_up", "aleatoric", "epistemic", "confidence", "realised_var", "p_beats_median"):
+                assert found[name] == (None if row[name] is None else pytest.approx(row[name], rel=1e-5, abs=1e-9)), name
             assert found["timestamp"] == moment(AT)
             assert found["model_version"] == bundle.version
             assert [i["level"] for i in found["intervals"]] == list(LEVELS)
             assert found["prediction"] in ("BUY", "SELL", "HOLD")
-            assert found["confidence"] == pytest.approx(max(found["p_up"], 1 - found["p_up"]), rel=1e-5)
             assert sum(m["weight"] for m in found["members"]) == pytest.approx(1)
-    assert found["realised_var"] == pytest.approx(expected.realised_var_TN[0, -1], rel=1e-5)
 
 
 def test_the_row_that_is_there_gives_the_answer_that_is_there(ask):

@@ -18,7 +18,7 @@ def bundle_asset(parts: Partitions) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=["serving", "bundle"],
-        deps=[["models", name] for name in sorted({*fused.direction, *fused.variance})],
+        deps=[["models", name] for name in sorted({*fused.direction, *fused.variance, "fusion"})],
         partitions_def=parts.fold,
         backfill_policy=dg.BackfillPolicy.single_run(),
         kinds={"mlflow", "python"},

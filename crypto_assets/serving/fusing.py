@@ -1,0 +1,52 @@
+"""The fusion of the hour: the champion's, in the state in which the day finds it, applied to what the members say now.
+
+What the members said earlier in the fold, and what came of it, lies in the lake; it moves the skill and the intervals once a
+day, so it is read once a closed hour and a row that is sent costs no more than one hour of one day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from crypto_assets.evaluation.champion import Bundle
+from crypto_assets.evaluation.fusing import FUSED, fusion_at, history_in, hours_between, laid_out
+from crypto_assets.fusion.advance import advanced
+from crypto_assets.fusion.checkpoint import FusionCheckpoint
+from crypto_assets.fusion.fitting import LABELS
+from crypto_assets.fusion.fused import Fused, apply
+from crypto_assets.lake import Lake
+from crypto_assets.market.time import HOUR
+from crypto_assets.models._base import Forecast
+from crypto_assets.trading.costs import Costs
+
+
+@dataclass(frozen=True)
+class FusionNow:
+    """`checkpoint` stands where the day of the hour finds it; `version` is that of the fusion it came from."""
+
+    checkpoint: FusionCheckpoint
+    versions: Mapping[str, str]
+    version: str
+
+    def of(self, members: Mapping[str, Forecast]) -> Fused:
+        """The members' forecasts of the one hour, combined."""
+        unknown = next(iter(members.values())).p_beats_median_TN * float("nan")
+        labels = dict.fromkeys(LABELS, unknown)
+        return apply(self.checkpoint, members, labels, versions=self.versions, cost=Costs().round_trip)
+
+
+def fusion_now(lake: Lake, bundle: Bundle, at: datetime, members: Mapping[str, Forecast]) -> FusionNow | None:
+    """The bundle's fusion for the hour `at`, or None where the bundle is no fusion.
+
+    A bundle without a fusion of its own, or with one that begins later, gets the one fitted from the lake for its members.
+    """
+    if bundle.name != FUSED:
+        return None
+    own = bundle.fusion
+    fusion = own if own is not None and own.start <= at else fusion_at(lake, bundle.symbols, at, bundle.versions)
+    before, labels = history_in(lake, list(bundle.versions), bundle.symbols, fusion.start, at + HOUR)
+    ts = hours_between(fusion.start, at + HOUR)
+    said = {n: laid_out([*([before[n]] if n in before else []), members[n]], ts, bundle.symbols) for n in bundle.versions}
+    return FusionNow(advanced(fusion, said, labels, bundle.versions), bundle.versions, fusion.version)
