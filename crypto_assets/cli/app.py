@@ -312,6 +312,22 @@ def stream(
 
 
 @app.command()
+def monitor(
+    judge: Annotated[bool, typer.Option("--judge", help="Run the job `monitor` first.")] = False,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Then serve Prometheus metrics on this port of 127.0.0.1; 0: a free one.")
+    ] = None,
+    lake: LakeOption = None,
+    json_out: JsonOption = None,
+) -> None:
+    """Drift, live accuracy, freshness, the challenger and open alerts, as the job `monitor` left them."""
+    from crypto_assets.cli.monitor import run
+
+    check_writable(json_out, "--json")
+    run(lake=lake, judge=judge, metrics_port=metrics_port, keep=lambda told: write(json_out, told))
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.", min=1, max=65535)] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.", min=1, max=65535)] = 5000,

@@ -135,7 +135,7 @@ def jensen_shannon(p: Array, q: Array) -> Array:
 
 def kolmogorov_smirnov(p: Array, q: Array) -> Array:
     """Largest distance of the two distribution functions at the edges of the bins: scipy's where each value has its own."""
-    return np.abs(np.cumsum(p, axis=-1) - np.cumsum(q, axis=-1)).max(axis=-1)
+    return np.minimum(np.abs(np.cumsum(p, axis=-1) - np.cumsum(q, axis=-1)).max(axis=-1), 1.0)
 
 
 class Change(NamedTuple):

@@ -49,6 +49,7 @@ CONTRACT = {
     "restore": ("SOURCES", "--snapshot", "--lake", "--json"),
     "verify": ("SOURCES", "--snapshot", "--json"),
     "stream": ("--symbols", "--minutes", "--metrics-port", "--poll", "--world", "--lake", "--json"),
+    "monitor": ("--judge", "--metrics-port", "--lake", "--json"),
     "query": ("SQL",),
     "quarantine": (),
     "ui": ("--port", "--lake"),

@@ -56,6 +56,13 @@ def test_binned_kolmogorov_smirnov_of_a_series_is_near_scipys():
     assert found.ks == pytest.approx(ks_2samp(a, b).statistic, abs=0.02)
 
 
+def test_no_distance_leaves_its_bounds_where_everything_moved():
+    x = np.random.default_rng(1).standard_normal((REF + CUR, 7))
+    (found,) = drift({"x": x[:REF]}, {"x": x[REF:] + 100}).shifts
+    assert 0.97 < found.ks <= 1.0
+    assert 0 < found.js <= np.log(2)
+
+
 @pytest.fixture(scope="module")
 def alarms():
     """Share of false alarms of KS at 5 % on an AR(1) of 0.97 without drift: ours, and the plain test's."""
