@@ -25,11 +25,11 @@ COVERAGES = (0.5, 0.8, 0.9)
 EDGES = (0.5, 0.9)
 """Ranks of forecast variance at which the bins meet: the stormy bin is the top decile."""
 BINS = len(EDGES) + 1
-RATE = 0.05
-"""A day's step; the paper's 0.005 a step, for the ten or so steps that a day of dependent hours is worth."""
+RATE = 0.1
+"""A day's step; the paper's 0.005 a step, for the twenty or so steps that a day of dependent hours of many coins is worth."""
 LEAST = 0.002
 """The miscoverage aimed at stays above this: beyond it an interval would be all numbers."""
-KEEP_DAYS = 45
+KEEP_DAYS = 30
 A_DAY = 60
 """Scores kept of one day and bin, evenly taken: those of a day are much alike."""
 ENOUGH = 300

@@ -71,7 +71,8 @@ class Skill:
 def skill(z_MTN: Array, y_TN: Array, family: str, hours: int, day_T: Array, state: Skill) -> tuple[Array, Skill]:
     """Recent skill of each member by hour, `[M, T]`, and the state after the last day."""
     loss = FAMILIES[family].loss
-    gain_MTN = loss(z_MTN.mean(axis=0), y_TN) - loss(z_MTN, y_TN)
+    with np.errstate(invalid="ignore"):  # NaN where there is no outcome
+        gain_MTN = loss(z_MTN.mean(axis=0), y_TN) - loss(z_MTN, y_TN)
     usable_T = day_T + closing_days(hours)
     out = np.full((len(z_MTN), len(day_T)), 0.5)
     for day in np.unique(day_T):

@@ -53,9 +53,13 @@ class Part:
         return w.reshape(len(self.members), *((1, 1) if u_MTN is None else u_MTN.shape[1:]))
 
     def _linear(self, coefficients_SD: Array, z_MTN: Array, u_MTN: Array | None) -> Array:
+        """Column by column: a matrix product may round a row differently when it stands among others."""
         M, *shape = z_MTN.shape
-        x = design(z_MTN.reshape(M, -1), None if u_MTN is None else u_MTN.reshape(M, -1), self.centre)
-        return (coefficients_SD @ x.T + self.centre).reshape(len(coefficients_SD), *shape)
+        x_RD = design(z_MTN.reshape(M, -1), None if u_MTN is None else u_MTN.reshape(M, -1), self.centre)
+        out = np.full((len(coefficients_SD), len(x_RD)), self.centre)
+        for column, x_R in zip(coefficients_SD.T, x_RD.T, strict=True):
+            out += column[:, None] * x_R
+        return out.reshape(len(coefficients_SD), *shape)
 
 
 def contexts_of(
