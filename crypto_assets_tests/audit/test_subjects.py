@@ -46,6 +46,8 @@ def test_everything_is_registered(subjects):
         "models/logistic",
         "forecasts/linear_lags",
         "models/graph edges",
+        "models/fusion",
+        "fusion/fused",
     ],
 )
 def test_it_is_clean(name, subjects, sample):
@@ -79,6 +81,16 @@ def test_a_label_that_looks_back_is_found(context, monkeypatch):
     monkeypatch.setattr(labels, "DERIVATION", replace(labels.DERIVATION, compute=back))
     (found,) = tables.outcomes(Context(context.sample, context.families))
     assert {"targets.ret_1h", "targets.rv_24h"} <= {leak.column for leak in found.leaks}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["models/fusion", "fusion/fused"])
+def test_a_fusion_that_uses_labels_before_they_have_closed_is_found(name, subjects, sample, monkeypatch):
+    from crypto_assets.fusion import conformal, context, fitting, stacking
+
+    for module in (conformal, context, fitting, stacking.contexts):
+        monkeypatch.setattr(module, "closing_days", lambda hours: 0)
+    assert audit(subjects[name], sample, cuts=4, light=True).leaks
 
 
 def test_a_scaler_fitted_on_all_is_found(context, sample):
