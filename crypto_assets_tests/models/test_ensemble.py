@@ -29,7 +29,7 @@ def test_the_mixture_has_the_variance_of_its_draws():
     mean, sd = np.array([-1.0, 0.5, 2.0]), np.array([0.5, 1.0, 2.0])
     draws = (mean + sd * g.normal(size=(400_000, 3))).ravel()
     found = total_log_variance(torch.tensor(mean), torch.tensor(2 * np.log(sd)))
-    assert np.exp(found.item()) == np.float64(draws.var()) or abs(np.exp(found.item()) / draws.var() - 1) < 0.01
+    assert abs(np.exp(found.item()) / draws.var() - 1) < 0.01
 
 
 def test_directions_are_averaged_in_logits():

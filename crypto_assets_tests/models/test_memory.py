@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crypto_assets.market.errors import SettingsError
-from crypto_assets.models.training import memory, steps
+from crypto_assets.models.training import engine, memory, steps
 from crypto_assets.models.training.device import DevicePanel
 from crypto_assets.models.training.inference import Answerer
 from crypto_assets.models.training.inputs import Inputs
@@ -109,6 +109,14 @@ def test_parts_are_the_fewest_that_fit():
         assert found.total(16 // parts) < found.total(32 // parts)
     with pytest.raises(SettingsError, match="one chunk takes"):
         found.parts(16, budget=10**6)
+
+
+def test_answers_may_be_asked_through_buffers_that_are_kept(data):
+    module = learner(data).module
+    ask, expected = Answerer(module), engine.answers(module, data, (40, 470))
+    for _ in range(2):
+        for found, wanted in zip(engine.answers(module, data, (40, 470), ask=ask), expected, strict=True):
+            assert torch.equal(found, wanted)
 
 
 def test_buffered_answers_are_the_nets_own(data):
