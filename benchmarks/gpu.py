@@ -19,13 +19,13 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
-from _record import keep, machine, median, require
+from _clock import gib, latencies, timed
+from _record import keep, machine, require
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -50,12 +50,8 @@ def main() -> None:
     accelerated = torch.cuda.is_available()
     parser.add_argument("--presets", nargs="+", default=["small", "full"] if accelerated else ["debug"])
     parser.add_argument("--nets", nargs="+", default=nets(), choices=nets(), help="default: all")
-    parser.add_argument(
-        "--modes",
-        nargs="+",
-        default=["off", "on", "graphs"] if accelerated else ["off"],
-        help="of compile (default: all, on a GPU)",
-    )
+    modes = ["off", "on", "graphs"] if accelerated else ["off"]
+    parser.add_argument("--modes", nargs="+", default=modes, help="of compile (default: all on a GPU, off on a CPU)")
     parser.add_argument("--seconds", type=float, default=3.0 if accelerated else 0.2, help="a measurement")
     parser.add_argument("--hours", type=int, default=HOURS if accelerated else 500, help="of the panel")
     parser.add_argument("--print-only", action="store_true", help="do not write benchmarks/results")
@@ -80,7 +76,7 @@ def main() -> None:
 
 def nets() -> list[str]:
     """Every net of the registry."""
-    return [name for name in registry.MODELS if getattr(registry.load(name), "is_resumable", False)]
+    return list(registry.NETS)
 
 
 def random_panel(hours: int, coins: int, device: torch.device) -> DevicePanel:
@@ -170,7 +166,7 @@ def trained(net: str, preset: str, data: DevicePanel, training: Training, second
         batches = steps.Batches(data, rows, training, seed=0, together=module.together)
         memory.peak_bytes(data.x_NTF.device, reset=True)
         spent = timed(lambda: steps.step(learner, data, next(batches)), data.x_NTF.device, seconds)
-    except (SettingsError, torch._dynamo.exc.TorchDynamoException) as error:
+    except (SettingsError, RuntimeError) as error:
         return {"failed": str(error).splitlines()[0]}
     windows = training.batch * training.chunk * (len(data.coin_N) if module.together else 1)
     peak = memory.peak_bytes(data.x_NTF.device)
@@ -257,14 +253,14 @@ def ensembles(preset: str, data: DevicePanel, seconds: float) -> dict[str, Any]:
         heads = torch.func.functional_call(skeleton, (parameters, own), (batch,))
         return total(losses(heads, targets)[0], counts(targets), training.weights)
 
-    together = torch.func.vmap(torch.func.grad(loss), in_dims=(0, 0))
+    together = torch.func.vmap(torch.func.grad(loss), in_dims=(0, 0), randomness="same")
     alone = torch.func.grad(loss)
 
     def in_turn() -> list[dict[str, Tensor]]:
         return [alone({k: v[m] for k, v in stacked.items()}, {k: v[m] for k, v in buffers.items()}) for m in range(MEMBERS)]
 
     whole, each = together(stacked, buffers), in_turn()
-    worst = max(float((whole[k][m] - each[m][k]).abs().max()) for k in whole for m in range(MEMBERS))
+    worst = max(float((whole[k][m] - each[m][k]).detach().abs().max()) for k in whole for m in range(MEMBERS))
     require(worst < 1e-3, f"{preset}: stacked gradients differ from those in turn by {worst:.1e}")
     windows = MEMBERS * batch.listed_BL.numel()
     device = data.x_NTF.device
@@ -286,11 +282,8 @@ def shares(
     """Operations a window, checked against torch's own count, and the share of the matmul rate of every mode."""
     length = 2 * config.window
     batch, _ = data.gather(*data.everyone(0, together=False), length)
-    with (
-        FlopCounterMode(display=False) as counter,
-        torch.no_grad(),
-        torch.nn.attention.sdpa_kernel([torch.nn.attention.SDPBackend.MATH]),
-    ):
+    plain = torch.nn.attention.sdpa_kernel([torch.nn.attention.SDPBackend.MATH])
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), plain:
         module.eval()(batch)
     counted = counter.get_total_flops() / batch.listed_BL.numel()
     written = operations(config, keys=2 * config.window)
@@ -314,51 +307,6 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float) -> flo
     error = float(((a @ b)[:64].double().cpu() - exact).norm() / exact.norm())
     require(error < hardware.TOLERANCE, f"a {dtype} product is off by {error:.1e}")
     return round(2 * side**3 / timed(lambda: a @ b, device, seconds) / 1e12, 3)
-
-
-def latencies(work: Callable[[], Any], device: torch.device, seconds: float) -> list[float]:
-    """Seconds of every call, sorted, each waited for."""
-    for _ in range(4):
-        work()
-    taken: list[float] = []
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until or len(taken) < 3:
-        wait(device)
-        started = time.perf_counter()
-        work()
-        wait(device)
-        taken.append(time.perf_counter() - started)
-    return sorted(taken)
-
-
-def timed(work: Callable[[], Any], device: torch.device, seconds: float) -> float:
-    """Seconds of a call in a row of them: median over rounds, waited for once a round."""
-    for _ in range(3):
-        work()
-    wait(device)
-    started = time.perf_counter()
-    work()
-    wait(device)
-    repeats = max(1, int(seconds / 5 / max(time.perf_counter() - started, 1e-6)))
-    rounds = []
-    for _ in range(5):
-        started = time.perf_counter()
-        for _ in range(repeats):
-            work()
-        wait(device)
-        rounds.append((time.perf_counter() - started) / repeats)
-    return median(rounds, 9)
-
-
-def wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def gib(count: int) -> float:
-    """Bytes as GiB."""
-    return round(count / 2**30, 3)
 
 
 if __name__ == "__main__":

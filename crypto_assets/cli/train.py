@@ -31,9 +31,9 @@ def run(
 
     settings = adopt(load(lake=lake, preset=preset))
     access = Access(settings)
-    names = list(models or (name for name in registry.MODELS if getattr(registry.load(name), "is_resumable", False)))
+    names = list(models or registry.NETS)
     for name in names:
-        if not getattr(registry.load(name), "is_resumable", False):
+        if name not in registry.NETS:
             raise SettingsError(f"{name} is not a net: `crypto-assets build --select models` fits it")
     chosen = _chosen(folds(settings), fold)
     found: dict[str, Any] = {"preset": settings.preset, "trained": [], "search": {}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import subprocess
 import sys
@@ -84,12 +83,11 @@ def interrupted(monkeypatch, folder, at: int, **options) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 3, 4, 11])
-def test_goes_on_from_any_step_to_the_same_bits(undisturbed, tmp_path, monkeypatch, caplog, at):
+def test_goes_on_from_any_step_to_the_same_bits(undisturbed, tmp_path, monkeypatch, at):
     interrupted(monkeypatch, tmp_path, at)
     recorder = Curves()
-    with caplog.at_level(logging.WARNING):
+    with pytest.warns(match=f"goes on after step {at} of 12"):
         resumed = fit(state=tmp_path, recorder=recorder)
-    assert f"goes on after step {at} of 12" in caplog.text
     assert resumed.version == undisturbed[0].version
     assert recorder.points == undisturbed[1]
 
@@ -114,23 +112,21 @@ def test_members_that_were_finished_are_not_trained_again(tmp_path):
     assert min(seen) >= 0
 
 
-def test_a_state_of_another_configuration_or_other_data_is_left_aside(undisturbed, tmp_path, monkeypatch, caplog):
+def test_a_state_of_another_configuration_or_other_data_is_left_aside(undisturbed, tmp_path, monkeypatch):
     other = replace(config(), training=replace(config().training, lr=1e-3))
     interrupted(monkeypatch, tmp_path, 5, config=other)
-    with caplog.at_level(logging.WARNING):
+    with pytest.warns(match="is of another configuration or other data: starting again"):
         assert fit(state=tmp_path).version == undisturbed[0].version
-    assert "is of another configuration or other data: starting again" in caplog.text
     data = _data()
     assert state.fingerprint(data, 1) == state.fingerprint(data, 1)
     data.x_NTF[0, 100, 0] += 1
     assert state.fingerprint(data, 1) != state.fingerprint(_data(), 1)
 
 
-def test_a_damaged_state_is_left_aside(undisturbed, tmp_path, caplog):
+def test_a_damaged_state_is_left_aside(undisturbed, tmp_path):
     (tmp_path / "seed-1.safetensors").write_bytes(b"half a file")
-    with caplog.at_level(logging.WARNING):
+    with pytest.warns(match="is damaged"):
         assert fit(state=tmp_path).version == undisturbed[0].version
-    assert "is damaged" in caplog.text
 
 
 def test_the_state_is_tensors_and_json(tmp_path):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 import time
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,6 @@ from crypto_assets.models.training.config import Progress
 from crypto_assets.models.training.device import DevicePanel
 from crypto_assets.models.training.ema import Ema
 from crypto_assets.models.training.steps import Batches, Learner
-
-log = logging.getLogger(__name__)
 
 SECONDS = 60.0
 """Between two states that are kept: what a kill may cost, far above the fraction of a second that keeping one takes."""
@@ -113,7 +111,7 @@ class Keeper:
         return cls(folder / f"seed-{seed}.safetensors", fingerprint(data, seed, *what))
 
     def restore(self, run: Run) -> bool:
-        """Put the kept state into `run`; False, with the reason in the log, where there is none that fits."""
+        """Put the kept state into `run`; False, with the reason as a warning, where there is none that fits."""
         from safetensors import SafetensorError, safe_open
 
         if not self.path.exists():
@@ -123,13 +121,14 @@ class Keeper:
                 header = json.loads(file.metadata()["facts"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            log.warning("the training state %s is damaged (%s): starting again", self.path, error)
+            warnings.warn(f"the training state {self.path} is damaged ({error}): starting again", stacklevel=2)
             return False
         if header["fingerprint"] != self.fingerprint:
-            log.warning("the training state %s is of another configuration or other data: starting again", self.path)
+            told = f"the training state {self.path} is of another configuration or other data: starting again"
+            warnings.warn(told, stacklevel=2)
             return False
         run.put_back(tensors, header)
-        log.warning("training goes on after step %d of %d (%s)", run.step, run.steps, self.path)
+        warnings.warn(f"training goes on after step {run.step} of {run.steps} ({self.path})", stacklevel=2)
         return True
 
     def save(self, run: Run, *, now: bool = False) -> None:

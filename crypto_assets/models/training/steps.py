@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +19,6 @@ from crypto_assets.models.training.device import Batch, DevicePanel, chunk_start
 from crypto_assets.models.training.heads import Heads, Net, Targets, counts, losses, total
 from crypto_assets.models.training.parallel import Group, current
 from crypto_assets.models.training.switches import direction_loss
-
-log = logging.getLogger(__name__)
 
 
 class Batches(Iterator[tuple[Tensor, Tensor]]):
@@ -99,7 +97,7 @@ def step(learner: Learner, data: DevicePanel, chunks: tuple[Tensor, Tensor]) -> 
                 f"smaller preset"
             )
         learner.accumulate *= 2
-        log.warning("out of memory: steps now in %d parts", learner.accumulate)
+        warnings.warn(f"out of memory: steps now in {learner.accumulate} parts", stacklevel=2)
 
 
 def _attempt(learner: Learner, data: DevicePanel, chunks: tuple[Tensor, Tensor]) -> Tensor:
