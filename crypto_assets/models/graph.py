@@ -51,7 +51,8 @@ class Config:
     sparse: bool = False
     """Whether torch_geometric computes the layers between coins."""
     edges: EdgeRule = field(default_factory=EdgeRule)
-    training: Training = field(default_factory=lambda: Training(batch=1))
+    training: Training = field(default_factory=lambda: Training(batch=1, passes=4.0, max_steps=300))
+    """A chunk of all coins is many: steps are few, so that four years of sixteen coins stay within minutes."""
 
     @classmethod
     def debug(cls) -> Config:
