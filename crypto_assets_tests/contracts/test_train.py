@@ -14,6 +14,7 @@ from crypto_assets.lake import Lake, world
 from crypto_assets.lake.store import write_parquet
 from crypto_assets.market.errors import SettingsError
 from crypto_assets.models.checkpoint import Checkpoint
+from crypto_assets.models.training import state
 from crypto_assets.settings import load, today
 from crypto_assets_tests.models import _planted
 
@@ -56,6 +57,30 @@ def test_trains_the_newest_fold_and_says_so_in_one_line(lake, capfd):
     assert f"{made['parameters']:,} parameters" in said[-1]
     assert len(said) <= 3
     json.dumps(found)
+
+
+@pytest.mark.slow
+def test_a_training_that_was_killed_goes_on(lake, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    keep = state.Keeper.save
+
+    def save(self, run, *, now=False):
+        keep(self, run, now=now)
+        if run.step == 7:
+            raise Killed
+
+    ask = {"models": ["transformer"], "preset": "debug", "fold": None, "search": 0, "lake": lake}
+    undisturbed = train.run(**ask)["trained"][0]["model_version"]
+    monkeypatch.setattr(state, "SECONDS", 0.0)
+    monkeypatch.setattr(state.Keeper, "save", save)
+    with pytest.raises(Killed):
+        train.run(**ask)
+    monkeypatch.undo()
+    with pytest.warns(match="goes on after step 7"):
+        resumed = train.run(**ask)
+    assert resumed["trained"][0]["model_version"] == undisturbed
 
 
 @pytest.mark.slow
