@@ -66,7 +66,8 @@ class Desk:
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.candles = pl.read_parquet(given.candles).filter(pl.col("ts") < END)
-        self.funding = pl.read_parquet(given.funding).filter(pl.col("ts") < END)
+        funding = pl.read_parquet(given.funding).filter(pl.col("ts") < END).with_columns(pl.col("ts").dt.round("1h"))
+        self.funding = funding.sort("symbol", "ts", "source").unique(["symbol", "ts"], keep="first", maintain_order=True)
         folders = {m: given.fused if m == "fused" else given.forecasts / m for m in MODELS}
         self.forecasts = {m: read(folder) for m, folder in folders.items()}
         self.work = given.work or Path(tempfile.mkdtemp())

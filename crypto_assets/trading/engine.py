@@ -19,7 +19,8 @@ Order of events in the bar that opens at `ts`, which is also the decision time:
 
 Shapes: T bars, N coins. The perpetual's account is kept as cash plus positions at market: `equity = cash + sum(quantity x
 price)`; a short sale adds to cash what it owes in coins. `step` is `run` over one bar: the same machine code. All kernels are
-in this one file, since numba's cache on disk knows only the file of the function it compiled. numba is imported here: import
+in this one file, since numba's cache on disk knows only the file of the function it compiled; those that take whole tuples are
+inlined, since passing these costs more than the work (`benchmarks/event_loop.py`). numba is imported here: import
 this module lazily.
 """
 
@@ -77,13 +78,13 @@ class Book(NamedTuple):
     is_free_N: np.ndarray
 
 
-@njit(cache=True)
+@njit(inline="always", error_model="numpy")
 def is_price(x):
     """A finite price above 0."""
     return x > 0.0 and x < np.inf
 
 
-@njit(cache=True)
+@njit(inline="always", error_model="numpy")
 def worth(cash, quantity_N, price_N):
     """Cash plus positions at the last known price, USD."""
     total = cash
@@ -93,7 +94,7 @@ def worth(cash, quantity_N, price_N):
     return total
 
 
-@njit(cache=True)
+@njit(inline="always", error_model="numpy")
 def pay_funding(book, bars, t, funding_TN):
     """USD paid at the open on what is held: longs pay a positive rate, shorts receive it."""
     total = 0.0
@@ -106,8 +107,8 @@ def pay_funding(book, bars, t, funding_TN):
     return total
 
 
-@njit(cache=True)
-def shrink(factor_N, size_N, is_free_N, most, note_N, note):
+@njit(cache=True, error_model="numpy")
+def shrink(factor_N, size_N, is_free_N, most, note_TN, t, note):
     """Scale the free targets so that all `size_N` sum to `most` at the most; what is left alone keeps its size."""
     free, fixed = 0.0, 0.0
     for n in range(len(size_N)):
@@ -121,11 +122,11 @@ def shrink(factor_N, size_N, is_free_N, most, note_N, note):
     for n in range(len(size_N)):
         if is_free_N[n] and size_N[n] > 0.0:
             factor_N[n] *= scale
-            note_N[n] |= note
+            note_TN[t, n] |= note
 
 
-@njit(cache=True)
-def shrink_sectors(book, bounds, note_N):
+@njit(cache=True, error_model="numpy")
+def shrink_sectors(book, bounds, note_TN, t):
     """`shrink` within each sector."""
     N = len(book.size_N)
     own_N, inside_N = np.zeros(N), np.zeros(N, np.bool_)
@@ -133,11 +134,11 @@ def shrink_sectors(book, bounds, note_N):
         for n in range(N):
             is_own = bounds.sector_N[n] == sector
             own_N[n], inside_N[n] = book.size_N[n] if is_own else 0.0, is_own and book.is_free_N[n]
-        shrink(book.factor_N, own_N, inside_N, bounds.sector, note_N, notes.SECTOR)
+        shrink(book.factor_N, own_N, inside_N, bounds.sector, note_TN, t, notes.SECTOR)
 
 
-@njit(cache=True)
-def shrink_net(book, most, note_N):
+@njit(cache=True, error_model="numpy")
+def shrink_net(book, most, note_TN, t):
     """Scale the heavier side so that longs less shorts are within `most`."""
     N, net = len(book.weight_N), 0.0
     for n in range(N):
@@ -151,11 +152,11 @@ def shrink_net(book, most, note_N):
             size_N[n], heavy_N[n] = book.size_N[n], True
         else:
             others -= side * book.weight_N[n] * (book.factor_N[n] if book.is_free_N[n] else 1.0)
-    shrink(book.factor_N, size_N, heavy_N, max(most + others, 0.0), note_N, notes.NET)
+    shrink(book.factor_N, size_N, heavy_N, max(most + others, 0.0), note_TN, t, notes.NET)
 
 
-@njit(cache=True)
-def shrink_coins(book, bounds, note_N):
+@njit(cache=True, error_model="numpy")
+def shrink_coins(book, bounds, note_TN, t):
     """The limits of each coin by itself; with a risk limit set, nothing is opened whose volatility is unknown."""
     for n in range(len(book.size_N)):
         size, risk = book.size_N[n], book.risk_N[n]
@@ -163,42 +164,42 @@ def shrink_coins(book, bounds, note_N):
             continue
         if size > bounds.coin_N[n]:
             book.factor_N[n] = bounds.coin_N[n] / size
-            note_N[n] |= notes.COIN
+            note_TN[t, n] |= notes.COIN
         if bounds.trade_risk < np.inf and not size * book.factor_N[n] * risk <= bounds.trade_risk:
             book.factor_N[n] = bounds.trade_risk / (size * risk) if risk > 0.0 else 0.0
-            note_N[n] |= notes.TRADE_RISK
+            note_TN[t, n] |= notes.TRADE_RISK
 
 
-@njit(cache=True)
-def allow(book, equity, bars, t, target_N, is_coins, bounds, scale, note_N):
+@njit(inline="always", error_model="numpy")
+def allow(book, equity, bars, t, target_TN, is_coins, bounds, scale, note_TN):
     """Factors in 0..1 of the targets, so that all limits hold: each coin, sectors, portfolio risk, net, gross, brakes."""
-    N = len(target_N)
+    N = len(book.quantity_N)
     for n in range(N):
-        book.is_free_N[n] = np.isfinite(target_N[n])
+        book.is_free_N[n] = np.isfinite(target_TN[t, n])
         book.weight_N[n], book.factor_N[n] = 0.0, 1.0
         if book.is_free_N[n] and not is_coins:
-            book.weight_N[n] = target_N[n]
+            book.weight_N[n] = target_TN[t, n]
         elif is_price(book.price_N[n]):
-            coins = target_N[n] if book.is_free_N[n] else book.quantity_N[n]
+            coins = target_TN[t, n] if book.is_free_N[n] else book.quantity_N[n]
             book.weight_N[n] = coins * book.price_N[n] / equity
         book.size_N[n] = abs(book.weight_N[n])
         book.risk_N[n] = RISK_DEVIATIONS * bars.sigma_N[t, n] * np.sqrt(RISK_BARS)
-    shrink_coins(book, bounds, note_N)
+    shrink_coins(book, bounds, note_TN, t)
     if bounds.sector < np.inf:
-        shrink_sectors(book, bounds, note_N)
+        shrink_sectors(book, bounds, note_TN, t)
     if bounds.portfolio_risk < np.inf:
         for n in range(N):
             book.risk_N[n] = book.size_N[n] * book.risk_N[n] if book.size_N[n] > 0.0 and book.risk_N[n] > 0.0 else 0.0
-        shrink(book.factor_N, book.risk_N, book.is_free_N, bounds.portfolio_risk, note_N, notes.PORTFOLIO_RISK)
+        shrink(book.factor_N, book.risk_N, book.is_free_N, bounds.portfolio_risk, note_TN, t, notes.PORTFOLIO_RISK)
     if bounds.net < np.inf:
-        shrink_net(book, bounds.net, note_N)
-    shrink(book.factor_N, book.size_N, book.is_free_N, bounds.gross, note_N, notes.GROSS)
+        shrink_net(book, bounds.net, note_TN, t)
+    shrink(book.factor_N, book.size_N, book.is_free_N, bounds.gross, note_TN, t, notes.GROSS)
     if scale < 1.0:
         for n in range(N):
             book.factor_N[n] *= scale
 
 
-@njit(cache=True)
+@njit(inline="always", error_model="numpy")
 def brake(equity, peak, is_stopped, is_killed, bounds):
     """(scale of all targets, note why) from the account's own course."""
     scale, why = 1.0, 0
@@ -212,74 +213,73 @@ def brake(equity, peak, is_stopped, is_killed, bounds):
     return scale, why
 
 
-@njit(cache=True)
-def trim(wanted, held, price, n, terms, note_N):
+@njit(cache=True, error_model="numpy")
+def trim(wanted, held, price, n, terms, note_TN, t):
     """The order cut to the largest order and to lots; 0 when it is too small. Getting out altogether is never too small."""
     order = wanted
     if abs(order) * price > terms.most_N[n]:
         order = np.sign(order) * terms.most_N[n] / price
-        note_N[n] |= notes.LARGE
+        note_TN[t, n] |= notes.LARGE
     if order == -held:
         return order
     if terms.lot_N[n] > 0.0:
         order = np.sign(order) * np.floor(abs(order) / terms.lot_N[n] + 1e-9) * terms.lot_N[n]
     if order == 0.0 or abs(order) * price < terms.least_N[n]:
-        note_N[n] |= notes.SMALL
+        note_TN[t, n] |= notes.SMALL
         return 0.0
     return order
 
 
-@njit(cache=True)
-def wish(book, equity, target_N, band, is_coins, gross, is_out, note_N, order_N):
-    """Write the coins that the targets ask for into `order_N`.
+@njit(inline="always", error_model="numpy")
+def wish(book, equity, target_TN, t, band, is_coins, gross, is_out, note_TN, order_TN):
+    """Write the coins that the targets ask for into `order_TN`.
 
     A change smaller than the band is not traded, except to get out; when what is left alone would exceed the gross limit by
     more than its tolerance, everything is rebalanced. `is_out`: everything is closed.
     """
     left = 0.0
-    for n in range(len(target_N)):
-        held, price, aim = book.quantity_N[n], book.price_N[n], target_N[n] * book.factor_N[n]
-        book.full_N[n], order_N[n] = 0.0, 0.0
+    for n in range(len(book.quantity_N)):
+        held, price, aim = book.quantity_N[n], book.price_N[n], target_TN[t, n] * book.factor_N[n]
+        book.full_N[n], order_TN[t, n] = 0.0, 0.0
         if not is_price(price):
-            note_N[n] |= notes.UNLISTED if np.isfinite(aim) and aim != 0.0 else 0
+            note_TN[t, n] |= notes.UNLISTED if np.isfinite(aim) and aim != 0.0 else 0
             continue
         if is_out:
             book.full_N[n] = -held
         elif np.isfinite(aim):
             book.full_N[n] = (aim if is_coins else aim * equity / price) - held
         if is_out or aim == 0.0 or abs(book.full_N[n]) * price >= band * equity:
-            order_N[n] = book.full_N[n]
-        left += abs(held + order_N[n]) * price
+            order_TN[t, n] = book.full_N[n]
+        left += abs(held + order_TN[t, n]) * price
     is_over = left > gross * CAP_TOLERANCE * equity
-    for n in range(len(target_N)):
+    for n in range(len(book.quantity_N)):
         if is_over:
-            order_N[n] = book.full_N[n]
-        elif order_N[n] == 0.0 and book.full_N[n] != 0.0:
-            note_N[n] |= notes.BANDED
+            order_TN[t, n] = book.full_N[n]
+        elif order_TN[t, n] == 0.0 and book.full_N[n] != 0.0:
+            note_TN[t, n] |= notes.BANDED
 
 
-@njit(cache=True)
-def decide(book, equity, bars, t, target_N, band, is_coins, is_maker, terms, bounds, scale, why, h):
+@njit(inline="always", error_model="numpy")
+def decide(book, equity, bars, t, target_TN, band, is_coins, is_maker, terms, bounds, scale, why, h):
     """Write the orders of bar t and their limit prices. Getting out for want of equity or by a stop goes at market."""
-    note_N, order_N, limit_N = h.note_TN[t], h.order_TN[t], h.limit_TN[t]
     is_out = equity <= 0.0 or scale == 0.0
     if not is_out:
-        allow(book, equity, bars, t, target_N, is_coins, bounds, scale, note_N)
-    wish(book, equity, target_N, band, is_coins, bounds.gross, is_out, note_N, order_N)
-    for n in range(len(target_N)):
+        allow(book, equity, bars, t, target_TN, is_coins, bounds, scale, h.note_TN)
+    wish(book, equity, target_TN, t, band, is_coins, bounds.gross, is_out, h.note_TN, h.order_TN)
+    for n in range(len(book.quantity_N)):
         held = book.quantity_N[n]
-        if scale < 1.0 and (held != 0.0 or not (np.isnan(target_N[n]) or target_N[n] == 0.0)):
-            note_N[n] |= why
+        if scale < 1.0 and (held != 0.0 or not (np.isnan(target_TN[t, n]) or target_TN[t, n] == 0.0)):
+            h.note_TN[t, n] |= why
         if equity <= 0.0 and held != 0.0:
-            note_N[n] |= notes.NO_EQUITY
-        if order_N[n] != 0.0:
-            limit_N[n] = book.price_N[n] if is_maker and not is_out else np.nan
-            order_N[n] = trim(order_N[n], held, book.price_N[n], n, terms, note_N)
-        elif book.rest_N[n] != 0.0 and np.isnan(target_N[n]) and not is_out:
-            order_N[n], limit_N[n] = book.rest_N[n], book.limit_N[n]
+            h.note_TN[t, n] |= notes.NO_EQUITY
+        if h.order_TN[t, n] != 0.0:
+            h.limit_TN[t, n] = book.price_N[n] if is_maker and not is_out else np.nan
+            h.order_TN[t, n] = trim(h.order_TN[t, n], held, book.price_N[n], n, terms, h.note_TN, t)
+        elif book.rest_N[n] != 0.0 and np.isnan(target_TN[t, n]) and not is_out:
+            h.order_TN[t, n], h.limit_TN[t, n] = book.rest_N[n], book.limit_N[n]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def realise(held, basis, traded, price, fee):
     """(realised profit, new basis) of trading `traded` coins at `price` with `fee` USD, against an average-cost basis."""
     each = fee / abs(traded)
@@ -293,7 +293,7 @@ def realise(held, basis, traded, price, fee):
     return profit, basis if abs(traded) < abs(held) else 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def settle(book, fills, t, n, traded, reference, slip, fee):
     """Book one fill; gives the change of cash. `slip`, `fee`: fractions."""
     held = book.quantity_N[n]
@@ -306,8 +306,8 @@ def settle(book, fills, t, n, traded, reference, slip, fee):
     return -traded * price - fills.fee_N[t, n]
 
 
-@njit(cache=True)
-def available(order, bars, t, n, terms, note_N):
+@njit(cache=True, error_model="numpy")
+def available(order, bars, t, n, terms, note_TN):
     """The part of an order that the bar's volume can answer."""
     if terms.participation == np.inf or not bars.volume_N[t, n] >= 0.0:
         return order
@@ -316,11 +316,11 @@ def available(order, bars, t, n, terms, note_N):
         return order
     if terms.lot_N[n] > 0.0:
         room = np.floor(room / terms.lot_N[n] + 1e-9) * terms.lot_N[n]
-    note_N[n] |= notes.PARTIAL
+    note_TN[t, n] |= notes.PARTIAL
     return np.sign(order) * room
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def slippage(coins, bars, t, n, terms):
     """Fraction by which a taker's fill is worse than the open: the spread, and the square root of its share of the volume."""
     slip, volume, sigma = terms.spread_N[n], bars.volume_N[t, n], bars.sigma_N[t, n]
@@ -329,7 +329,7 @@ def slippage(coins, bars, t, n, terms):
     return min(slip, MOST_SLIPPAGE)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def extreme(bars, t, n, is_low):
     """Lowest or highest price of a bar that has an open; never inside of open and close."""
     first = bars.open_N[t, n]
@@ -339,17 +339,17 @@ def extreme(bars, t, n, is_low):
     return max(first, last, bars.high_N[t, n]) if is_price(bars.high_N[t, n]) else max(first, last)
 
 
-@njit(cache=True)
-def fill_one(book, bars, t, n, order, limit, terms, fills, note_N):
+@njit(inline="always", error_model="numpy")
+def fill_one(book, bars, t, n, order, limit, terms, fills, note_TN):
     """Change of cash when one order meets the bar."""
     if not is_price(bars.open_N[t, n]):
-        note_N[n] |= notes.MISSED
+        note_TN[t, n] |= notes.MISSED
         return 0.0
     is_maker = not np.isnan(limit)
     if is_maker and not (extreme(bars, t, n, True) < limit if order > 0.0 else extreme(bars, t, n, False) > limit):
-        note_N[n] |= notes.UNFILLED
+        note_TN[t, n] |= notes.UNFILLED
         return 0.0
-    coins = available(order, bars, t, n, terms, note_N)
+    coins = available(order, bars, t, n, terms, note_TN)
     if coins == 0.0:
         return 0.0
     if is_maker:
@@ -357,26 +357,26 @@ def fill_one(book, bars, t, n, order, limit, terms, fills, note_N):
     return settle(book, fills, t, n, coins, bars.open_N[t, n], slippage(coins, bars, t, n, terms), terms.taker)
 
 
-@njit(cache=True)
+@njit(inline="always", error_model="numpy")
 def fill(book, bars, t, terms, h):
     """Change of cash when the orders of bar t meet it, and delisted coins are settled."""
-    cash, note_N = 0.0, h.note_TN[t]
+    cash = 0.0
     for n in range(len(book.quantity_N)):
         order, limit = h.order_TN[t, n], h.limit_TN[t, n]
         if bars.delisted_N[t, n]:
             h.order_TN[t, n] = 0.0
             if book.quantity_N[n] != 0.0:
-                note_N[n] |= notes.DELISTED
+                h.note_TN[t, n] |= notes.DELISTED
                 cash += settle(book, h.fills, t, n, -book.quantity_N[n], book.price_N[n], terms.spread_N[n], terms.taker)
         elif order != 0.0:
-            cash += fill_one(book, bars, t, n, order, limit, terms, h.fills, note_N)
+            cash += fill_one(book, bars, t, n, order, limit, terms, h.fills, h.note_TN)
         rest = h.order_TN[t, n] - h.fills.traded_N[t, n]
         is_left = terms.is_carried and rest != 0.0 and not bars.delisted_N[t, n]
         book.rest_N[n], book.limit_N[n] = (rest, limit) if is_left else (0.0, np.nan)
     return cash
 
 
-@njit(cache=True)
+@njit(inline="always", error_model="numpy")
 def margin_met(cash, book, bars, t, terms, to_worst):
     """How far from the open (0) to the worst of the bar (1) the equity falls to the maintenance margin; 2 = it does not."""
     at_open, at_worst, needed = cash, cash, 0.0
@@ -394,7 +394,7 @@ def margin_met(cash, book, bars, t, terms, to_worst):
     return 0.0 if at_open <= 0.0 else at_open / (at_open - at_worst)
 
 
-@njit(cache=True)
+@njit(inline="always", error_model="numpy")
 def liquidate(cash, book, bars, t, terms, to_worst, h):
     """(change of cash, whether liquidated): closes every coin that has a bar, at the prices where the margin was met."""
     share, change = margin_met(cash, book, bars, t, terms, to_worst), 0.0
@@ -412,24 +412,24 @@ def liquidate(cash, book, bars, t, terms, to_worst, h):
     return change, True
 
 
-@njit(cache=True)
-def mark(book, bars, t, note_N):
+@njit(inline="always", error_model="numpy")
+def mark(book, bars, t, note_TN):
     """Last known prices as of the bar's close; notes prices that cannot be."""
     for n in range(len(book.price_N)):
         first, last = bars.open_N[t, n], bars.close_N[t, n]
         if is_price(last):
             book.price_N[n] = last
         if not (np.isnan(first) or is_price(first)) or not (np.isnan(last) or is_price(last)):
-            note_N[n] |= notes.BAD_PRICE
+            note_TN[t, n] |= notes.BAD_PRICE
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def no_fills(T, N):
     """Room for the fills of T bars."""
     return Fills(np.zeros((T, N)), np.full((T, N), np.nan), np.zeros((T, N)), np.zeros((T, N)), np.zeros((T, N)))
 
 
-@njit(cache=True)
+@njit(inline="always", error_model="numpy")
 def record(book, cash, h, t):
     """Write what the account holds at the close of bar t."""
     h.cash_T[t] = cash
@@ -437,7 +437,7 @@ def record(book, cash, h, t):
         h.quantity_TN[t, n], h.price_TN[t, n] = book.quantity_N[n], book.price_N[n]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def run(account, bars, target_TN, band_T, is_coins, is_maker, killed_T, terms, bounds):
     """(account at the end, History) of every bar in turn. `bars`: a Bar of `[T, N]` arrays and `[T]` ts."""
     T, N = target_TN.shape
@@ -466,11 +466,11 @@ def run(account, bars, target_TN, band_T, is_coins, is_maker, killed_T, terms, b
         change, is_liquidated = liquidate(cash, book, bars, t, terms, False, h)
         cash += change
         if not is_liquidated:
-            decide(book, equity, bars, t, target_TN[t], band_T[t], is_coins, is_maker, terms, bounds, scale, why, h)
+            decide(book, equity, bars, t, target_TN, band_T[t], is_coins, is_maker, terms, bounds, scale, why, h)
             cash += fill(book, bars, t, terms, h)
             change, is_liquidated = liquidate(cash, book, bars, t, terms, True, h)
             cash += change
-        mark(book, bars, t, h.note_TN[t])
+        mark(book, bars, t, h.note_TN)
         record(book, cash, h, t)
     after = Account(
         cash, book.quantity_N, book.price_N, book.basis_N, book.rest_N, book.limit_N, clock, day, day_equity, peak, is_stopped
@@ -490,4 +490,5 @@ def step(account: Account, bar: Bar, orders: Orders, terms: Terms, bounds: Bound
 
 def equity_of(account: Account) -> float:
     """Cash plus positions at the last known price, USD."""
-    return float(worth(account.cash, account.quantity_N, account.price_N))
+    held = account.quantity_N != 0.0
+    return float(account.cash + (account.quantity_N[held] * account.price_N[held]).sum())
