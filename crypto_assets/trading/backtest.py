@@ -140,9 +140,12 @@ def _prepare(forecasts: pl.DataFrame, whole: Market, strategy: Strategy, costs: 
     rows = rows.filter(pl.col(strategy.column).is_not_nan())
     if window is not None:
         rows = rows.filter(pl.col("ts").is_between(window.start, window.end, closed="left"))
-    bad = rows.filter(~pl.col(strategy.column).is_between(0, 1))
+    is_probability = strategy.column.startswith("p_")
+    allowed = pl.col(strategy.column).is_between(0, 1) if is_probability else pl.col(strategy.column).is_finite()
+    bad = rows.filter(~allowed)
     if len(bad):
-        raise SchemaError(f"forecasts.{strategy.column} must be a probability; the first that is not: {bad.row(0, named=True)}")
+        kind = "a probability" if is_probability else "finite"
+        raise SchemaError(f"forecasts.{strategy.column} must be {kind}; the first that is not: {bad.row(0, named=True)}")
     start = int(whole.ts_T[0].astype("int64"))
     signal = Signal(
         lay_out(rows, strategy.column, whole.symbols, start, len(whole.ts_T), np.nan), whole.volatility(), whole.listed_TN
@@ -157,7 +160,8 @@ def _prepare(forecasts: pl.DataFrame, whole: Market, strategy: Strategy, costs: 
         )
     cut = slice(int(hours[0]), int(hours[-1]) + 1)
     traded = whole.cut(cut)
-    targets = strategy.targets(Signal(signal.p_TN[cut], signal.sigma_TN[cut], signal.listed_TN[cut]), costs)
+    known = whole.known_TN[cut]
+    targets = strategy.targets(Signal(signal.p_TN[cut], signal.sigma_TN[cut], signal.listed_TN[cut], known), costs)
     counts = {"decisions": int(decided.sum()), "ignored": len(rows) - int(decided.sum())}
     return _Prepared(traded, whole.last_close(cut.start), signal.sigma_TN[cut], targets, signal.listed_TN[cut], counts)
 

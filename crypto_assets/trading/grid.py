@@ -44,6 +44,14 @@ class Market:
         """The coin has a bar that closes at `ts_T[t]`: it can be decided about."""
         return np.vstack([np.zeros((1, len(self.symbols)), bool), ~np.isnan(self.close_TN[:-1])])
 
+    @property
+    def known_TN(self) -> np.ndarray:
+        """Last close known at `ts_T[t]`, NaN before the coin's first bar."""
+        T = len(self.ts_T)
+        before = np.vstack([np.full((1, len(self.symbols)), np.nan), self.close_TN[:-1]])
+        at = np.maximum.accumulate(np.where(np.isnan(before), 0, np.arange(T)[:, None]), axis=0)
+        return np.take_along_axis(before, at, axis=0)
+
     def cut(self, bars: slice) -> Market:
         """The grid of these bars alone."""
         arrays = {f.name: getattr(self, f.name)[bars] for f in fields(self) if f.name != "symbols"}

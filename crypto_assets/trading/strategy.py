@@ -25,12 +25,14 @@ IN_PLAY_HOURS = 24
 @dataclass(frozen=True)
 class Signal:
     """What a strategy may see. `p_TN`: the forecast probability, NaN = none. `sigma_TN`: root mean square hourly log return of
-    the past week, NaN = unknown. `listed_TN`: the coin has a bar that closes at the decision time.
+    the past week, NaN = unknown. `listed_TN`: the coin has a bar that closes at the decision time. `price_TN`: the last close
+    known at the decision, NaN = none yet; None where nobody gave it.
     """
 
     p_TN: np.ndarray
     sigma_TN: np.ndarray
     listed_TN: np.ndarray
+    price_TN: np.ndarray | None = None
 
     def coins_in_play(self) -> np.ndarray:
         """Coins with a bar during the last day, `[T, 1]`, at least 1."""
