@@ -32,13 +32,13 @@ def quiet(seed: int) -> int:
 
 
 def broken(seed: int) -> dict[str, float | None]:
-    """Days from the break to the first trigger and to the next promotion after it, and kappa."""
+    """Days from the break to the first trigger and to the first promotion, and kappa."""
     state, panel, now = tt.begin(seed, True)
     days = (tt.BREAK - now).days + AFTER
     lived = list(live_through(state, panel, now, days, policy=Policy(), gate=Gate()))
     events, last = [e for _, happened in lived for e in happened], lived[-1][0]
     seen = [e.at for e in events if e.kind == RETRAIN and ROUTINE not in e.said and e.at > tt.BREAK]
-    better = [e.at for e in events if e.kind == PROMOTED and seen and e.at > seen[0]]
+    better = [e.at for e in events if e.kind == PROMOTED and e.at > tt.BREAK]
     end = now + days * DAY
     before, late = Window(now, tt.BREAK.replace(hour=0)), Window(end - 20 * DAY, end)
     return {
@@ -48,6 +48,12 @@ def broken(seed: int) -> dict[str, float | None]:
         "kappa_kept": tt.kappa(state.champion, seed, True, late),
         "kappa_loop": tt.kappa(last.champion, seed, True, late),
     }
+
+
+def forget() -> None:
+    """The worlds of a seed are not needed for the next."""
+    tt.world.cache_clear()
+    tt.market.cache_clear()
 
 
 def middle(values: list) -> float:
@@ -67,8 +73,11 @@ def main() -> None:
     up = panel.up("1h")[: 30 * 24]
     p = tt.laid(best.filter(best["symbol"].is_in(panel.symbols)), "p_up")
     require(abs(np.nanmean(up - p)) < 0.02, "the panel's labels are not those the oracle speaks of")
-    alarms = [quiet(seed) for seed in seeds]
-    found = [broken(seed) for seed in seeds]
+    alarms, found = [], []
+    for seed in seeds:
+        alarms.append(quiet(seed))
+        found.append(broken(seed))
+        forget()
     seen = [f["seen_days"] for f in found if f["seen_days"] is not None]
     promoted = [f["promoted_days"] for f in found if f["promoted_days"] is not None]
     keep(

@@ -11,6 +11,7 @@ import numpy as np
 Array = np.ndarray
 
 WIDTH, ROW, LEFT, PLOT = 640, 18, 230, 340
+MOST_LIMITS = 5
 INK, QUIET, GOOD, BAD = "#334155", "#cbd5e1", "#0f766e", "#b91c1c"
 
 
@@ -20,12 +21,12 @@ def as_markdown(title: str, svg: str) -> str:
 
 
 def bars(title: str, rows: Sequence[tuple[str, float]], limit: float = 1.0) -> str:
-    """A horizontal bar a row, the line of `limit`; what is beyond it is red."""
-    top = max([limit * 1.2, *(v for _, v in rows)], default=1.0)
+    """A horizontal bar a row, the line of `limit`; what is beyond it is red, and drawn no longer than five limits."""
+    top = min(max([limit * 1.2, *(v for _, v in rows)]), MOST_LIMITS * limit)
     height = 40 + ROW * max(len(rows), 1)
     parts = [_text(8, 18, title, bold=True)]
     for n, (name, value) in enumerate(rows):
-        y, width = 30 + ROW * n, PLOT * value / top
+        y, width = 30 + ROW * n, PLOT * min(value / top, 1.0)
         parts.append(_text(LEFT - 8, y + 12, name[:34], anchor="end"))
         parts.append(f'<rect x="{LEFT}" y="{y + 2}" width="{width:.1f}" height="12" fill="{BAD if value > limit else GOOD}"/>')
         parts.append(_text(LEFT + width + 6, y + 12, f"{value:.2f}"))

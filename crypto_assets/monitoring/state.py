@@ -96,7 +96,7 @@ def alerts(state: dict[str, Any]) -> list[Alert]:
         names = ", ".join(state["failed_checks"][:SHOWN])
         found.append(Alert("checks", "warning", f"{len(state['failed_checks'])} asset checks fail", names))
     if state["trigger"]["reasons"]:
-        found.append(Alert("decay", "critical", "the champion decays", "\n".join(state["trigger"]["reasons"])))
+        found.append(Alert("decay", "critical", "the champion is to be replaced", "\n".join(state["trigger"]["reasons"])))
     for kind, told in state["drift"].items():
         if told["is_drift"]:
             text = (

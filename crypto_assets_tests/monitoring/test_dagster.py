@@ -89,7 +89,7 @@ def test_the_break_shows_in_the_checks_with_pictures(world, judged):
 def test_the_alert_reached_the_webhook_once(world, judged):
     world.run("monitor")
     titles = [m["title"] for m in world.told]
-    assert titles.count("[critical] the champion decays") == 1
+    assert titles.count("[critical] the champion is to be replaced") == 1
 
 
 @pytest.fixture(scope="module")

@@ -176,7 +176,8 @@ def queried() -> set[str]:
 
 
 def known(lake: Lake) -> set[str]:
-    """Every metric that monitoring and the stream have."""
+    """Every metric that monitoring, the server and the stream have."""
+    from crypto_assets.serving.metrics import Metrics
     from crypto_assets.sources.stream.stats import Stats, _Collector
 
     names = set(exposed(lake))
@@ -185,12 +186,18 @@ def known(lake: Lake) -> set[str]:
         stats.count(channel, "x", "y")
     registry = CollectorRegistry()
     registry.register(_Collector(stats))
-    families = text_string_to_metric_families(generate_latest(registry).decode())
-    return names | {s.name for family in families for s in family.samples}
+    server = Metrics()
+    server.requests.labels("/predict", "200").inc()
+    server.seconds.labels("/predict").observe(0.01)
+    server.close_seconds.observe(1.0)
+    for text in (generate_latest(registry), server.text()):
+        families = text_string_to_metric_families(text.decode())
+        names |= {s.name for family in families for s in family.samples}
+    return names
 
 
 def test_every_metric_of_the_dashboard_exists(lake):
-    assert len(queried()) > 15
+    assert len(queried()) > 20
     assert queried() - known(lake) == set()
 
 

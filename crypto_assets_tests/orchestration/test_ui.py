@@ -27,7 +27,7 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
-GROUPS = ("raw", "curated", "features", "labels", "models", "forecasts", "fusion", "backtests")
+GROUPS = ("raw", "curated", "features", "labels", "models", "forecasts", "fusion", "backtests", "monitoring")
 
 
 def free_port() -> int:
@@ -140,6 +140,22 @@ def test_mlflow_lists_the_runs(servers, browser, pictures):
     page.get_by_text("transformer").first.wait_for()
     page.wait_for_timeout(2_000)
     page.screenshot(path=pictures / "mlflow.png")
+    page.close()
+
+
+def test_monitoring_judges_and_its_checks_show_pictures(servers, browser):
+    """`crypto-assets monitor --judge` beside the running UI; then a check's picture is drawn in its dialog."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("CRYPTO_ASSETS_") and k != "DAGSTER_HOME"}
+    command = [sys.executable, "-m", "crypto_assets.cli", "monitor", "--judge", "--lake", str(servers[2])]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Freshness" in done.stdout
+    page = page_of(browser, f"{servers[0]}/assets/monitoring/drift?view=checks&checkDetail=features")
+    skip_greeting(page)
+    page.get_by_text("Show Markdown").first.click()
+    picture = page.locator("img[src^='data:image/svg+xml']").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") > 300
     page.close()
 
 
