@@ -3,10 +3,12 @@
 How: the tables of `SimulatedMarket` go straight into the functions that assets and `evaluate` call (`dataset.assemble`, the
 panel, `evaluation.walkforward.run`, `evaluation.score`), with no server and no Dagster. One 70/30 split in time: the first
 70 % of the hours to fit, with the last part of them held out for early stopping and calibration, both ends purged by 24 h;
-the last 30 % to test, once. A figure called 20k is 20,000 hours x 8 coins. kappa is the share of the optimal log-loss skill at
-1 h, by the expected loss under the true probability, so that it holds no label noise: `kappa` against the optimum given all
-that was published, `kappa_latent` against the one that also sees the noise in the texts. A seed is a market and the seed of
-the fits; what is printed is the median over seeds, and every seed's own row.
+the last 30 % to test, once. The members are fitted once; their combination `fused` is fitted again after one, two, three and
+four weeks of the test part, then every four, on the members' forecasts of what lies behind, whose outcomes are known by then;
+in the first week it is their pool. A figure called 20k is 20,000 hours x 8 coins. kappa is the share of the optimal log-loss
+skill at 1 h, by the expected loss under the true probability, so that it holds no label noise: `kappa` against the optimum
+given all that was published, `kappa_latent` against the one that also sees the noise in the texts. A seed is a market and the
+seed of the fits; what is printed is the median over seeds, and every seed's own row.
 
 Checked first: the features of every coin are there in the test window, the optimum scored as a forecast has kappa 1, and its
 realised log-loss is the expected one within four clustered standard errors.
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +37,7 @@ from crypto_assets.evaluation.walkforward import run
 from crypto_assets.features import families
 from crypto_assets.lake import Frames
 from crypto_assets.market.coins import DEFAULT_SYMBOLS
-from crypto_assets.market.time import DAY, HOUR, Window
+from crypto_assets.market.time import DAY, HOUR, Window, midnight
 from crypto_assets.models.registry import DIRECTION, MODELS
 from crypto_assets.sandbox.simulator import EPOCH, SimulatedMarket
 from crypto_assets.settings import MARKETS
@@ -81,12 +84,14 @@ def one_seed(given: argparse.Namespace, seed: int) -> dict[str, Any]:
     spent: dict[str, float] = {}
 
     def told(model: str, _fold: str, seconds: float) -> None:
-        spent[model] = round(seconds, 1)
-        print(f"seed {seed}: {model} {seconds:.1f} s", file=sys.stderr)
+        spent[model] = round(spent.get(model, 0.0) + seconds, 1)
+        if _fold == fold.name:
+            print(f"seed {seed}: {model} {seconds:.1f} s", file=sys.stderr)
 
-    forecasts = run(panel, [fold], given.models, preset=given.preset, seed=seed, progress=told)
+    folds = tested_in_parts(fold)
+    forecasts = run(panel, folds, given.models, preset=given.preset, seed=seed, progress=told)
     with tempfile.TemporaryDirectory() as lake:
-        study = forecasts.study(panel, [fold], "sandbox")
+        study = forecasts.study(panel, folds, "sandbox")
         found = score(forecasts, panel, study=study, lake=lake, oracle=best)
     rows = found["direction"]["1h"]
     scores = {model: {k: rounded(row.get(k)) for k in KEPT} for model, row in rows.items() if model != "oracle"}
@@ -121,6 +126,16 @@ def split(window: Window) -> Fold:
     held_out = min(VALID_DAYS * 24, int(VALID_SHARE * Window(window.start, until).hours))
     valid = Window(until - held_out * HOUR, until)
     return Fold("70-30", Window(window.start, valid.start - PURGE), valid, test)
+
+
+def tested_in_parts(fold: Fold) -> list[Fold]:
+    """The fold with its test window in parts that begin at midnight: the same fits, and a combination for each part."""
+    first = midnight(fold.test.start.date()) + DAY
+    marks = [fold.test.start, *(first + d * DAY for d in (7, 14, 21, *range(28, fold.test.hours // 24, 28)))]
+    marks = [m for m in marks if m < fold.test.end]
+    names = [fold.name, *(f"{fold.name} {m:%Y-%m-%d}" for m in marks[1:])]
+    ends = [*marks[1:], fold.test.end]
+    return [replace(fold, name=n, test=Window(a, b)) for n, a, b in zip(names, marks, ends, strict=True)]
 
 
 def check(panel: Panel, fold: Fold, best: pl.DataFrame) -> None:

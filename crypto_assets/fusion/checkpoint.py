@@ -114,6 +114,7 @@ def _part_config(part: Part) -> dict[str, Any]:
 def _part_tensors(part: Part) -> dict[str, Array]:
     found = {"draws": part.draws_SD, "spread": part.spread.quantiles}
     found |= {"skill_total": part.skill.total, "skill_square": part.skill.square}
+    found |= {f"net_{name}": value for name, value in (part.net or {}).items()}
     return found if part.calibrator.knots_2K is None else found | {"knots": part.calibrator.knots_2K}
 
 
@@ -121,18 +122,9 @@ def _part(c: dict[str, Any], t: dict[str, Array]) -> Part:
     calibrator = Calibrator(c["calibration"], c["slope"], t.get("knots"))
     skill = Skill(t["skill_total"], t["skill_square"])
     members = tuple(c["members"])
-    return Part(
-        c["family"],
-        c["hours"],
-        members,
-        c["context"],
-        c["centre"],
-        t["draws"],
-        calibrator,
-        Ranks(t["spread"]),
-        skill,
-        c["facts"],
-    )
+    net = _under({k: v for k, v in t.items() if k.startswith("net_")}, "net_") or None
+    told = (c["family"], c["hours"], members, c["context"], c["centre"])
+    return Part(*told, t["draws"], calibrator, Ranks(t["spread"]), skill, c["facts"], net)
 
 
 def _interval_tensors(state: Intervals) -> dict[str, Array]:

@@ -50,16 +50,20 @@ def fit(
     outputs: Outputs,
     versions: Mapping[str, str],
     seed: int = 0,
+    head: str = "laplace",
 ) -> FusionCheckpoint:
     """What to make of the members from `start` (a midnight, UTC) on.
 
     `history`: the members' forecasts of earlier test windows, all on the same hours, NaN where there are none; empty on the
     first fold. `labels`: the panel's, on those hours. `outputs`: what each member declares (`Model.outputs`). `versions`:
-    `model_version` of the members that will be combined; `apply` takes no others. Raises SettingsError without members, or
+    `model_version` of the members that will be combined; `apply` takes no others. `head`: `laplace` weights, or for directions a
+    `variational` network. Raises SettingsError for another head, without members, or
     when histories are about different hours or coins, or labels about others.
     """
     if not outputs or set(outputs) != set(versions):
         raise SettingsError(f"outputs and versions must name the same members, found {sorted(outputs)} and {sorted(versions)}")
+    if head not in HEADS:
+        raise SettingsError(f"unknown head {head!r} of the fusion: one of {', '.join(HEADS)}")
     ts, symbols = _together(history, labels)
     before = ts < np.datetime64(start.replace(tzinfo=None), "us")
     past = {name: _cut(history.get(name), ts, symbols, before) for name in outputs}
@@ -68,12 +72,13 @@ def fit(
     raw_T = market_variance(past, outputs)
     market = None if raw_T is None else Ranks.fit(raw_T)
     market_T = None if raw_T is None or market is None else market.of(raw_T)
-    learner = _Learner(past, known, outputs, market_T, days_of(ts[before]), day, seed)
+    learner = _Learner(past, known, outputs, market_T, days_of(ts[before]), day, seed, head)
     learner.directions_and_variances()
     learner.returns()
     return FusionCheckpoint(start, dict(versions), dict(outputs), market, learner.parts, learner.ranks, learner.intervals)
 
 
+HEADS = ("laplace", "variational")
 LABELS = ("ret_1h", "ret_4h", "ret_24h", "above_median_24h", "rv_24h")
 
 
@@ -89,9 +94,10 @@ class _Learner:
         day_T: Array,
         day: int,
         seed: int,
+        head: str,
     ) -> None:
         self.past, self.labels, self.outputs, self.market_T = past, labels, outputs, market_T
-        self.day_T, self.day, self.seed = day_T, day, seed
+        self.day_T, self.day, self.seed, self.head = day_T, day, seed, head
         self.parts: dict[str, Part] = {}
         self.ranks: dict[str, Ranks] = {}
         self.intervals: dict[str, Intervals] = {}
@@ -122,9 +128,8 @@ class _Learner:
                 self._interval(interval_name(h), hours, y_TN - self.walked[mean_name(h)], log_var_TN)
 
     def _fit(self, name: str, family: str, hours: int, members: tuple[str, ...], z_MTN: Array, y_TN: Array) -> None:
-        self.parts[name], self.walked[name] = fit_part(
-            family, hours, members, z_MTN, y_TN, self.market_T, self.day_T, self.day, seed=self.seed, samples=SAMPLES
-        )
+        known = (family, hours, members, z_MTN, y_TN, self.market_T, self.day_T, self.day)
+        self.parts[name], self.walked[name] = fit_part(*known, seed=self.seed, samples=SAMPLES, head=self.head)
 
     def _interval(self, name: str, hours: int, score_TN: Array, log_var_TN: Array) -> None:
         ranks = Ranks.fit(log_var_TN)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from crypto_assets.fusion import context as contexts
+from crypto_assets.fusion import variational
 from crypto_assets.fusion.calibration import Calibrator, choose
 from crypto_assets.fusion.context import Ranks, Skill
 from crypto_assets.fusion.posterior import sample
@@ -30,6 +31,8 @@ class Part:
     spread: Ranks
     skill: Skill
     facts: dict[str, Any]
+    net: dict[str, Array] | None = field(default=None, repr=False)
+    """Draws of the variational network that takes the place of the weights; `draws_SD` then only tells what they would be."""
 
     def context_MTN(self, z_MTN: Array, y_TN: Array, market_T: Array | None, day_T: Array) -> Array | None:
         """The number in [0, 1] that moves the weights, by member and row; None where nothing does."""
@@ -38,11 +41,18 @@ class Part:
         return contexts_of(z_MTN, y_TN, market_T, day_T, self, only=self.context)[0][self.context]
 
     def predictor(self, z_MTN: Array, u_MTN: Array | None) -> Array:
-        """The calibrated predictor at the posterior mean, `[T, N]`."""
+        """The calibrated predictor at the posterior mean, `[T, N]`; of a network, the mean of its draws."""
+        if self.net is not None:
+            pieces = np.array_split(z_MTN, max(1, z_MTN.shape[1] // 500), axis=1)
+            return np.concatenate([self.drawn(piece, None).mean(axis=0) for piece in pieces])
         return self.calibrator.logit(self._linear(self.draws_SD.mean(axis=0, keepdims=True), z_MTN, u_MTN)[0])
 
     def drawn(self, z_MTN: Array, u_MTN: Array | None) -> Array:
         """The calibrated predictor of every draw, `[S, T, N]`."""
+        if self.net is not None:
+            z_MR = z_MTN.reshape(len(z_MTN), -1)
+            logits = variational.drawn(self.net, z_MR.T, z_MR.mean(axis=0))
+            return self.calibrator.logit(logits.reshape(-1, *z_MTN.shape[1:]))
         return self.calibrator.logit(self._linear(self.draws_SD, z_MTN, u_MTN))
 
     def weights(self, u_MTN: Array | None) -> Array:
@@ -89,6 +99,7 @@ def fit_part(
     *,
     samples: int,
     seed: int,
+    head: str = "laplace",
 ) -> tuple[Part, Array]:
     """Fit on what had closed by `day`; also the calibrated predictor of the walk `[T, N]`, each hour by earlier ones alone."""
     M = len(members)
@@ -116,6 +127,11 @@ def fit_part(
     part = replace(
         blank, context=stack.context, centre=stack.centre, draws_SD=draws, calibrator=calibrator, skill=state, facts=facts
     )
+    if head == "variational" and family == "bernoulli" and stack.rows:
+        rows = np.isfinite(y_TN) & np.isfinite(z_MTN).all(axis=0) & (problem.usable_T <= day)[:, None]
+        z, worth = z_MTN[:, rows], min(stack.temper, 1.0)
+        net = variational.fit(z.T, z.mean(axis=0), y_TN[rows], temper=worth, samples=samples, seed=seed)
+        part = replace(part, net=net, context="none", calibrator=Calibrator())
     return part, calibrator.logit(walked_TN)
 
 

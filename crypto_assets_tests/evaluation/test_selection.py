@@ -135,3 +135,25 @@ def test_no_label_of_training_reaches_into_a_test_fold_nor_back():
 def test_impossible_splits_are_refused(folds, tested, purge):
     with pytest.raises(SettingsError, match="cannot test"):
         next(combinatorial_splits(100, folds=folds, tested=tested, purge=purge))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_overfitting_is_that_of_purgedcv(seed):
+    """A second implementation of CSCV: the same halvings, so the same logits, in any order."""
+    import purgedcv
+
+    g = np.random.default_rng(seed)
+    returns = 0.01 * g.normal(size=(160, 7)) + 0.002 * g.normal(size=7)
+    ours, theirs = selection.overfitting(returns, 8), purgedcv.probability_of_backtest_overfitting(returns.T, 8)
+    assert ours.pbo == pytest.approx(theirs.pbo, abs=1e-12)
+    np.testing.assert_allclose(np.sort(ours.logits), np.sort(theirs.logits), atol=1e-9)
+
+
+@pytest.mark.parametrize("benchmark", [0.0, 0.05])
+def test_probabilistic_sharpe_is_that_of_purgedcv(benchmark):
+    import purgedcv
+
+    r = 0.002 + 0.01 * np.random.default_rng(0).standard_t(5, size=400)
+    assert selection.probabilistic_sharpe(r, benchmark) == pytest.approx(
+        purgedcv.probabilistic_sharpe_ratio(r, benchmark), abs=2e-3
+    )
