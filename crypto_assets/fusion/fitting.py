@@ -56,7 +56,7 @@ def fit(
 
     `history`: the members' forecasts of earlier test windows, all on the same hours, NaN where there are none; empty on the
     first fold. `labels`: the panel's, on those hours. `outputs`: what each member declares (`Model.outputs`). `versions`:
-    `model_version` of the members that will be combined; `apply` takes no others. `head`: `laplace` weights, or for directions a
+    `model_version` of the members that will be combined; `apply` takes no others. `head`: `laplace` weights, or for P(up) a
     `variational` network. Raises SettingsError for another head, without members, or
     when histories are about different hours or coins, or labels about others.
     """
