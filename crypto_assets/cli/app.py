@@ -179,7 +179,9 @@ def train(
     from crypto_assets.cli.train import run
 
     check_writable(json_out, "--json")
-    write(json_out, run(models=model, preset=preset, fold=fold, search=search, lake=lake))
+    result = run(models=model, preset=preset, fold=fold, search=search, lake=lake)
+    if result is not None:
+        write(json_out, result)
 
 
 @app.command()

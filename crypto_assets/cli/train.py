@@ -24,8 +24,11 @@ SEARCH_FOLDS = 2
 
 def run(
     *, models: Sequence[str] | None, preset: str | None, fold: Sequence[str] | None, search: int, lake: Path | None
-) -> dict[str, Any]:
-    """Train `models` (default: every net) on `fold` (default: the newest); returns what was trained and found."""
+) -> dict[str, Any] | None:
+    """Train `models` (default: every net) on `fold` (default: the newest); returns what was trained and found.
+
+    None in all processes of a group but the first.
+    """
     from crypto_assets.models import registry
     from crypto_assets.models.training import parallel
 
@@ -45,7 +48,7 @@ def run(
                 config, found["search"][name] = best.config, _told(best)
             for part in chosen:
                 found["trained"].append(_train(access, name, part, config, bars, group.rank))
-    return found
+    return found if group.rank == 0 else None
 
 
 def _train(access: Access, name: str, fold: Fold, config: Any, bars: Progress, rank: int) -> dict[str, Any]:
@@ -128,5 +131,6 @@ def _chosen(known: Sequence[Fold], asked: Sequence[str] | None) -> list[Fold]:
 @contextmanager
 def _bars(visible: bool) -> Iterator[Progress]:
     columns = (TextColumn("{task.description:24}"), BarColumn(20), TimeElapsedColumn(), TextColumn("{task.fields[what]}"))
-    with Progress(*columns, console=screen, disable=not visible) as bars:
+    console = screen if screen.is_terminal else Console(stderr=True, width=150)
+    with Progress(*columns, console=console, disable=not visible) as bars:
         yield bars

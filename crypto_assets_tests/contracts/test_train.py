@@ -45,9 +45,16 @@ def lake(tmp_path_factory):
     return root
 
 
+def trained(**asked):
+    """What the command answers where it runs alone."""
+    found = train.run(**asked)
+    assert found is not None
+    return found
+
+
 @pytest.mark.slow
 def test_trains_the_newest_fold_and_says_so_in_one_line(lake, capfd):
-    found = train.run(models=["transformer"], preset="debug", fold=None, search=0, lake=lake)
+    found = trained(models=["transformer"], preset="debug", fold=None, search=0, lake=lake)
     (made,) = found["trained"]
     kept = Checkpoint.load(lake / "models" / "transformer" / f"fold={made['fold']}")
     assert kept.version == made["model_version"]
@@ -72,20 +79,20 @@ def test_a_training_that_was_killed_goes_on(lake, monkeypatch):
             raise Killed
 
     ask = {"models": ["transformer"], "preset": "debug", "fold": None, "search": 0, "lake": lake}
-    undisturbed = train.run(**ask)["trained"][0]["model_version"]
+    undisturbed = trained(**ask)["trained"][0]["model_version"]
     monkeypatch.setattr(state, "SECONDS", 0.0)
     monkeypatch.setattr(state.Keeper, "save", save)
     with pytest.raises(Killed):
         train.run(**ask)
     monkeypatch.undo()
     with pytest.warns(match="goes on after step 7"):
-        resumed = train.run(**ask)
+        resumed = trained(**ask)
     assert resumed["trained"][0]["model_version"] == undisturbed
 
 
 @pytest.mark.slow
 def test_searches_before_it_trains(lake):
-    found = train.run(models=["transformer"], preset="debug", fold=None, search=2, lake=lake)
+    found = trained(models=["transformer"], preset="debug", fold=None, search=2, lake=lake)
     assert found["search"]["transformer"]["trials"] == 2
     chosen = found["search"]["transformer"]["params"]["training.lr"]
     made = Checkpoint.load(lake / "models" / "transformer" / f"fold={found['trained'][0]['fold']}")

@@ -39,7 +39,7 @@ class Group:
     def first_(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by that of the first process."""
         for t in tensors if self.size > 1 else ():
-            dist.broadcast(t, 0)
+            dist.broadcast(t.detach(), 0)
 
     def decide(self, value: float) -> float:
         """The first process's number."""
