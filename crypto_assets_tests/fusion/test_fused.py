@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from crypto_assets.fusion.card import text
 from crypto_assets.fusion.checkpoint import FusionCheckpoint
 from crypto_assets.fusion.conformal import COVERAGES
 from crypto_assets.fusion.fitting import fit
@@ -197,3 +198,12 @@ def test_the_rows_satisfy_their_tables(made, checkpoint):
     Weights.pandera().validate(weights)
     share = weights.group_by("ts", "target").agg(pl.col("share").sum())["share"]
     np.testing.assert_allclose(share, 1, atol=1e-9)
+
+
+def test_the_model_card_tells_members_data_limits_and_use(checkpoint):
+    said = text(
+        checkpoint, fold="2024-03-01", world="sandbox", symbols=("A", "B"), features_hash="abc", trained={"a": "2023 to 2024"}
+    )
+    for part in ("## Data", "## Limits", "## Honest use", checkpoint.version, "`abc`", "2023 to 2024", *VERSIONS.values()):
+        assert part in said
+    assert all(name in said for name in checkpoint.parts)
