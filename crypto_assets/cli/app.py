@@ -13,6 +13,7 @@ import typer
 from crypto_assets.cli._options import FeaturesOption, JsonOption, LakeOption, check_writable, screen, write
 from crypto_assets.cli.model import model_app
 from crypto_assets.cli.serve import serve
+from crypto_assets.cli.trace import trace
 from crypto_assets.market.errors import CryptoAssetsError, SettingsError
 from crypto_assets.settings import MARKETS
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(model_app, name="model")
 app.command()(serve)
+app.command()(trace)
 
 
 def main() -> None:

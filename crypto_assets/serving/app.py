@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
@@ -34,6 +35,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": schemas.Problem, "description": "The key is missing or wrong."},
     404: {"model": schemas.Problem, "description": "Not served; `near` names coins that are."},
     413: {"model": schemas.Problem, "description": "The body is too large."},
+    422: {"model": schemas.Problem, "description": "Malformed; `detail` says where."},
     429: {"model": schemas.Problem, "description": "Too many questions; `retry_after` says when."},
     503: {"model": schemas.Problem, "description": "Nothing fresh enough to serve; `age_seconds` says how old."},
 }
@@ -41,6 +43,7 @@ ABOUT = """Calibrated forecasts of crypto returns, one an hour and coin, with th
 
 Answers about the closed hour are computed once and are the same for everybody until the next hour closes. A row of features may
 be sent in place of the coin's last one. Every answer has an id that leads back to the model, the features and the raw rows."""
+Identifier = Annotated[str, PathParameter(pattern="^[0-9a-f]{6,20}$", description="Or its beginning.")]
 SymbolQuery = Annotated[str, Query(min_length=1, max_length=40, description="For example BTC.")]
 
 
@@ -58,7 +61,13 @@ def create_app(
             await service.close()
 
     app = FastAPI(
-        title="crypto_assets", version=__version__, description=ABOUT, lifespan=lifespan, redoc_url=None, docs_url=None
+        title="crypto_assets",
+        version=__version__,
+        description=ABOUT,
+        lifespan=lifespan,
+        redoc_url=None,
+        docs_url=None,
+        redirect_slashes=False,
     )
     app.state.service, app.state.keys = service, keys or Keys()
     _errors(app)
@@ -93,7 +102,7 @@ def _predictions(app: FastAPI, service: Service) -> None:
         return Response(head + b',"predictions":[' + b",".join(chosen) + b"]}", media_type="application/json")
 
     @app.get("/predictions/{prediction_id}", response_model=schemas.PastPrediction, responses=REFUSALS, tags=["predictions"])
-    async def prediction(prediction_id: str) -> Any:
+    async def prediction(prediction_id: Identifier) -> Any:
         """A prediction that was served, by its id."""
         found = await run_in_threadpool(records.find, service.lake.root, prediction_id)
         if found is None:

@@ -185,3 +185,4 @@ class Problem(BaseModel):
     near: list[str] | None = None
     age_seconds: float | None = None
     retry_after: float | None = None
+    detail: list[dict[str, str]] | None = None

@@ -62,15 +62,14 @@ class Service:
         self.batcher: Batcher[Question, Record] = Batcher(answer_all)
         self.records = records.Records(self.lake.root)
         self.listeners: set[asyncio.Queue[dict[str, Any]]] = set()
-        self.problem = "starting"
-        """Why nothing newer is served, or empty."""
+        self._problems = {"follow": "starting"}
         self._clock = clock or (lambda: datetime.now(UTC))
         self._hot = open_hot(settings)
         self._registry = ModelRegistry(settings)
         self._days = OpenDays(self.lake, self._hot, settings.symbols, families=families)
         self._published: Published | None = None
         self._runtime: tuple[int, Runtime] | None = None
-        self._refused = ""
+        self._refused: tuple[str, str] = ("", "")
         self._work = threading.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -88,6 +87,11 @@ class Service:
                 f"run `crypto-assets stream` for this lake"
             )
         return found
+
+    @property
+    def problem(self) -> str:
+        """Why nothing newer, or nothing by the champion, is served; empty when all is well."""
+        return "; ".join(said for said in self._problems.values() if said)
 
     def age(self) -> timedelta:
         """Since the close of the hour that is served; zero before there is one."""
@@ -157,20 +161,21 @@ class Service:
             self._hot.close()
 
     async def _forever(self, step: Callable[[], Published | None], every: float) -> None:
+        name = step.__name__
         while True:
             try:
                 made = await asyncio.to_thread(step)
                 if made is not None:
                     self._tell(made)
-                self.problem = ""
+                self._problems[name] = ""
             except CryptoAssetsError as error:
-                if str(error) != self.problem:
+                if str(error) != self._problems.get(name):
                     log.warning("%s", error)
-                self.problem = str(error)
+                self._problems[name] = str(error)
             except Exception:
                 log.exception("what follows the lake failed, and goes on")
-                self.problem = "an error of the server, see its log"
-            await asyncio.sleep(every if not self.problem else max(every, 1.0))
+                self._problems[name] = "an error of the server, see its log"
+            await asyncio.sleep(max(every, 1.0) if self._problems[name] else every)
 
     def follow(self) -> Published | None:
         """Publish the newest closed hour when it is newer than what is served."""
@@ -189,8 +194,10 @@ class Service:
         found = self._registry.aliased(CHAMPION)
         with self._work:
             known = self._runtime
-        if found is None or known is None or found.bundle in (known[1].bundle.version, self._refused):
+        if found is None or known is None or found.bundle == known[1].bundle.version:
             return None
+        if found.bundle == self._refused[0]:
+            raise CheckpointError(self._refused[1])
         try:
             fresh = self._champion()
             with self._work:
@@ -202,8 +209,9 @@ class Service:
                 self.metrics.swaps.inc()
                 return self._keep(made)
         except CryptoAssetsError as error:
-            self._refused = found.bundle
-            raise CheckpointError(f"champion {found.number} cannot be served, the one before goes on: {error}") from error
+            said = f"champion {found.number} cannot be served, the one before goes on: {error}"
+            self._refused = found.bundle, said
+            raise CheckpointError(said) from error
 
     def _champion(self) -> tuple[int, Runtime]:
         found = self._registry.aliased(CHAMPION)

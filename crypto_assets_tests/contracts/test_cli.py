@@ -40,6 +40,7 @@ CONTRACT = {
     "ledger holdout": ("--from", "--to", "--lake", "--json"),
     "sources docs": (),
     "serve": ("--host", "--port", "--rate", "--add-key", "--lake"),
+    "trace": ("PREDICTION_ID", "--lake", "--json"),
     "model list": ("--lake", "--json"),
     "model show": ("WHICH", "--lake", "--json"),
     "model promote": ("VERSION", "--reason", "--lake", "--json"),

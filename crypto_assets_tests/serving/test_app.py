@@ -88,7 +88,8 @@ REFUSED = [
     ("POST", "/predictions", {"requests": []}, 422, "malformed"),
     ("GET", "/history?symbol=NOPE", None, 404, "unknown_symbol"),
     ("GET", "/history?symbol=BTC&limit=0", None, 422, "malformed"),
-    ("GET", "/predictions/nothing", None, 404, "refused"),
+    ("GET", "/predictions/abcdef0123", None, 404, "refused"),
+    ("GET", "/predictions/nothing", None, 422, "malformed"),
     ("GET", "/nowhere", None, 404, "refused"),
     ("DELETE", "/predict", None, 405, "refused"),
 ]
