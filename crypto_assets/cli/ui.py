@@ -65,6 +65,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "CRYPTO_ASSETS_SANDBOX_URL": settings.sandbox_url,
         "DAGSTER_DISABLE_TELEMETRY": "yes",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Ten worker processes for jobs that nobody here submits.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "DO_NOT_TRACK": "1",
     }
 
