@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from crypto_assets.models import registry
 from crypto_assets.models.tracking import Silent
 from crypto_assets.models.training import state
 from crypto_assets.models.transformer import MODEL, Config
@@ -41,9 +42,9 @@ def config():
     return replace(Config.debug(), training=training)
 
 
-def fit(**options):
+def fit(model=MODEL, **options):
     options = {"config": config(), "recorder": Silent(), "threads": 1, **options}
-    return MODEL.fit(_planted.panel(HOURS), _planted.fold(HOURS), preset="debug", seed=1, **options)
+    return model.fit(_planted.panel(HOURS), _planted.fold(HOURS), preset="debug", seed=1, **options)
 
 
 class Curves(Silent):
@@ -100,6 +101,19 @@ def test_a_process_that_is_killed_goes_on_too(undisturbed, tmp_path):
     resumed = subprocess.run([*command, "-1", str(tmp_path)], capture_output=True, text=True, check=True)
     assert "goes on after step 5" in resumed.stderr
     assert resumed.stdout.strip() == undisturbed[0].version
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("net", registry.NETS)
+def test_every_net_goes_on_to_the_same_bits(tmp_path, monkeypatch, net):
+    model = registry.load(net)
+    small = model.preset("debug")  # type: ignore[attr-defined]
+    training = replace(small.training, passes=0.1, min_steps=4, max_steps=4, evaluations=2, patience=3)
+    options = {"config": replace(small, training=training), "model": model}
+    interrupted(monkeypatch, tmp_path, 2, **options)
+    with pytest.warns(match="goes on after step 2 of 4"):
+        resumed = fit(state=tmp_path, **options)
+    assert resumed.version == fit(**options).version
 
 
 def test_members_that_were_finished_are_not_trained_again(tmp_path):
