@@ -62,7 +62,8 @@ def candidates(
 ) -> list[Candidate]:
     """The champion's members fitted on all of the panel's history up to `until`, and on what came since a change; best first.
 
-    Changes are `change` and where the champion's own fit began; a change too new to learn from is taken for `LEAST_SINCE` ago,
+    A fusion is fitted for the members it names and goes with no others, so a challenger is the pool of its members, which is
+    also what the gate compares. Changes are `change` and where the champion's own fit began; a change too new to learn from is taken for `LEAST_SINCE` ago,
     the days before it being the smaller part. The loss is that of the combined 1 h forecast over the held-out
     window of the shortest candidate.
     """
@@ -75,7 +76,7 @@ def candidates(
     for begin, fold in zip(starts, folds, strict=True):
         members = {name: fit_fold(panel, fold, name, preset=preset, seed=seed) for name in champion.members}
         lineage = {"fold": fold.name, "from": begin.isoformat(), "until": until.isoformat(), "revision": code_revision()}
-        bundle = replace(champion, members=members, lineage=lineage)
+        bundle = replace(champion, members=members, lineage=lineage, fusion=None)
         made.append(Candidate(begin, bundle, _loss(bundle, panel, shared)))
     return sorted(made, key=lambda c: c.loss)
 

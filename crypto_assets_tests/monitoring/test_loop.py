@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from crypto_assets.fusion.checkpoint import FusionCheckpoint
 from crypto_assets.market.errors import CheckpointError
 from crypto_assets.market.time import DAY, HOUR, Window
 from crypto_assets.monitoring import challenger as fits
@@ -95,6 +98,15 @@ def test_a_challenger_in_shadow_stays_until_it_is_decided(bad):
     after, events = step(bad, known(panel, now), now, policy=Policy(cooldown=DAY, routine=DAY), gate=Gate())
     assert events == []
     assert after.challenger is bad.challenger
+
+
+def test_the_champions_fusion_goes_with_no_other_members(bad):
+    now = bad.since
+    fusion = FusionCheckpoint(now - 30 * DAY, dict(bad.champion.versions), {}, None, {}, {}, {})
+    panel = known(tt.world(SEED, False), now)
+    (found,) = fits.candidates(replace(bad.champion, fusion=fusion), panel, now - DAY, preset="debug", seed=0)
+    assert found.bundle.fusion is None
+    assert found.bundle.members.keys() == bad.champion.members.keys()
 
 
 def test_the_shadow_begins_where_both_are_out_of_sample(bad):
