@@ -12,6 +12,7 @@ import typer
 
 from crypto_assets.cli._options import FeaturesOption, JsonOption, LakeOption, check_writable, screen, write
 from crypto_assets.cli.model import model_app
+from crypto_assets.cli.paper_commands import paper, parity
 from crypto_assets.cli.serve import serve
 from crypto_assets.cli.trace import trace
 from crypto_assets.market.errors import CryptoAssetsError, SettingsError
@@ -25,6 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(model_app, name="model")
+app.command()(paper)
+app.command()(parity)
 app.command()(serve)
 app.command()(trace)
 

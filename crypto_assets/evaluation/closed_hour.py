@@ -177,12 +177,12 @@ def close_newest(lake: Lake, settings: Settings) -> Closed:
     return closed
 
 
-def forecasts_at(lake: Lake, panel: Panel, at: datetime) -> pl.DataFrame:
-    """Rows of `forecasts/latest` for the panel's hour `at`, of every model that has a checkpoint trained before it."""
+def forecasts_at(lake: Lake, panel: Panel, at: datetime, names: Sequence[str] = tuple(MODELS)) -> pl.DataFrame:
+    """Rows of `forecasts/latest` for the panel's hour `at`, of every model in `names` that has a checkpoint for it."""
     window = Window(at, at + HOUR)
     listed = panel.listed_TN[panel.slice(window)]
     members: dict[str, tuple[Forecast, Checkpoint]] = {}
-    for name in MODELS:
+    for name in names:
         if (checkpoint := newest_checkpoint(lake, name, at)) is not None:
             members[name] = forecast_window(checkpoint, panel, window), checkpoint
     parts = [
@@ -212,8 +212,14 @@ def _fused(lake: Lake, panel: Panel, at: datetime, members: Mapping[str, tuple[F
 
 
 def newest_checkpoint(lake: Lake, name: str, at: datetime) -> Checkpoint | None:
-    """The last fold's checkpoint of a model that was trained before `at`, or None."""
+    """A model's checkpoint of the fold that `at` lies in, or of the last one before it; None where there is none.
+
+    Of the next fold, which is trained up to a day before its start, nothing is taken before it has begun: a past hour gets the
+    forecast that the fold's own table has for it.
+    """
     for folder in sorted((lake.root / "models" / name).glob("fold=*"), reverse=True):
+        if folder.name.removeprefix("fold=") > at.date().isoformat():
+            continue
         checkpoint = Checkpoint.load(folder)
         if checkpoint.trained_until <= at:
             return checkpoint
