@@ -74,6 +74,7 @@ def go_on(ledger: PaperLedger, account: Plan, hours: int) -> None:
 
 if __name__ == "__main__":
     strategy, path = sys.argv[1:]
+    live(plan(strategy), hours=1)  # the engine's machine code is loaded, so that a kill meets the ledger's work
     opened = PaperLedger(Path(path))
     print("ready", flush=True)
     go_on(opened, plan(strategy, limits=Limits(coin=0.15)), HOURS)

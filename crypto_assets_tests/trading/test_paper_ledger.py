@@ -83,13 +83,13 @@ def test_an_hour_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_ends_with_the_same_account_to_the_bit(tmp_path, uninterrupted):
-    """SIGKILL after a random time, again and again, until a run gets to the end."""
+    """SIGKILL after a random time, a dozen times; then a run to the end."""
     path, chance, kills = tmp_path / "killed.sqlite", random.Random(0), 0
     command = [sys.executable, "-m", papers.__name__, ACCOUNT.strategy, str(path)]
     while True:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
         assert process.stdout.readline() == b"ready\n"
-        until = time.monotonic() + chance.uniform(0.0, 0.3)
+        until = time.monotonic() + (chance.uniform(0.0, 0.5) if kills < 12 else 60.0)
         while process.poll() is None and time.monotonic() < until:
             time.sleep(0.005)
         if process.poll() == 0:
@@ -97,7 +97,6 @@ def test_killed_at_any_moment_it_ends_with_the_same_account_to_the_bit(tmp_path,
         process.kill()
         process.wait()
         kills += 1
-        assert kills < 100
     with closing(PaperLedger(path)) as ledger:
         assert ledger.digest() == uninterrupted
     assert kills > 2
