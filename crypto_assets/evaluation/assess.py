@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from crypto_assets.evaluation.alignment import Labels
+from crypto_assets.evaluation.intervals import intervals
 from crypto_assets.evaluation.ledger import Ledger, Study
 from crypto_assets.evaluation.luck import luck
 from crypto_assets.evaluation.performance import performance
@@ -72,7 +73,8 @@ def assess(
 ) -> Assessment:
     """Trade and score `forecasts` over the test windows of `study`.
 
-    `backtest` in the result has one entry a model, traded with STRATEGY; `selection` says what is luck among these;
+    `backtest` in the result has one entry a model, traded with STRATEGY; `selection` says what is luck among these; `intervals`
+    whether those of FEATURED cover what they promise;
     `strategies` has FEATURED traded with each strategy.
     """
     accounts = {}
@@ -97,6 +99,7 @@ def assess(
     result["selection"] = luck(
         {model: account for (model, name), account in accounts.items() if name == STRATEGY}, Ledger(lake)
     )
+    result["intervals"] = intervals(forecasts[FEATURED], labels) if FEATURED in forecasts else {}
     result["strategies"] = {name: found for (model, name), found in measured.items() if model == FEATURED}
     sensitivity = {}
     if (FEATURED, STRATEGY) in accounts:
