@@ -63,9 +63,9 @@ def candidates(
     """The champion's members fitted on all of the panel's history up to `until`, and on what came since a change; best first.
 
     A fusion is fitted for the members it names and goes with no others, so a challenger is the pool of its members, which is
-    also what the gate compares. Changes are `change` and where the champion's own fit began; a change too new to learn from is taken for `LEAST_SINCE` ago,
-    the days before it being the smaller part. The loss is that of the combined 1 h forecast over the held-out
-    window of the shortest candidate.
+    also what the gate compares. Changes are `change` and where the champion's own fit began; a change too new to learn from is
+    taken for `LEAST_SINCE` ago, the days before it being the smaller part. The loss is that of the combined 1 h forecast over
+    the held-out window of the shortest candidate.
     """
     first = panel.ts[0].astype("datetime64[us]").item().replace(tzinfo=until.tzinfo)
     since = [min(s, until - LEAST_SINCE) for s in (change, began(champion)) if s is not None]
