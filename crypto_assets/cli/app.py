@@ -338,12 +338,13 @@ def monitor(
 def ui(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.", min=1, max=65535)] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.", min=1, max=65535)] = 5000,
+    api_port: Annotated[int, typer.Option(help="Port of the forecasts' API and page.", min=1, max=65535)] = 8000,
     lake: LakeOption = None,
 ) -> None:
-    """Dagster UI and daemon, MLflow UI, and the sandbox for a sandbox lake; Ctrl-C stops all of them."""
+    """Dagster UI and daemon, MLflow UI, the forecasts' page, and the sandbox for a sandbox lake; Ctrl-C stops all of them."""
     from crypto_assets.cli.ui import run
 
-    run(port=port, mlflow_port=mlflow_port, lake=lake)
+    run(port=port, mlflow_port=mlflow_port, api_port=api_port, lake=lake)
 
 
 features_app = typer.Typer(help="The feature catalogue.", no_args_is_help=True)

@@ -1,4 +1,4 @@
-"""`ui`: Dagster's web server and daemon, MLflow's UI and, for a sandbox lake, the sandbox; Ctrl-C stops all of them."""
+"""`ui`: Dagster's web server and daemon, MLflow's UI, the API page and, for a sandbox lake, the sandbox; Ctrl-C stops them."""
 
 from __future__ import annotations
 
@@ -23,22 +23,24 @@ BIN = Path(sys.executable).parent
 screen = Console(stderr=True)
 
 
-def run(*, port: int, mlflow_port: int, lake: Path | None) -> None:
+def run(*, port: int, mlflow_port: int, api_port: int, lake: Path | None) -> None:
     """Start everything, print the links, wait for Ctrl-C or for one of them to end."""
     from crypto_assets.orchestration.access import adopt
 
     settings = adopt(load(lake=lake))
-    for name, wanted in (("--port", port), ("--mlflow-port", mlflow_port)):
+    for name, wanted in (("--port", port), ("--mlflow-port", mlflow_port), ("--api-port", api_port)):
         _require_free(name, wanted)
     signal.signal(signal.SIGTERM, _interrupt)
     with served(settings) as ready, ExitStack() as stack:
         processes = {
             "Dagster": stack.enter_context(_process(dagster_command(port), environment(ready))),
             "MLflow": stack.enter_context(_process(mlflow_command(ready, mlflow_port), environment(ready))),
+            "API": stack.enter_context(_process(api_command(api_port), environment(ready))),
         }
-        _wait_until_up({"Dagster": port, "MLflow": mlflow_port}, processes)
+        _wait_until_up({"Dagster": port, "MLflow": mlflow_port, "API": api_port}, processes)
         screen.print(f"Dagster    http://127.0.0.1:{port}", highlight=False)
         screen.print(f"MLflow     http://127.0.0.1:{mlflow_port}", highlight=False)
+        screen.print(f"forecasts  http://127.0.0.1:{api_port}  (waits for `crypto-assets stream`)", highlight=False)
         if ready.world == "sandbox":
             screen.print(f"sandbox    {ready.sandbox_url} (market {ready.market}, seed {ready.seed})", highlight=False)
         screen.print("Ctrl-C stops all of them")
@@ -76,6 +78,11 @@ def dagster_command(port: int) -> list[str]:
     return [str(BIN / "dagster"), "dev", "-w", str(ROOT / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port)]
 
 
+def api_command(port: int) -> list[str]:
+    """The HTTP interface with its page; without a champion or a stream it says what it waits for."""
+    return [sys.executable, "-m", "crypto_assets.cli", "serve", "--port", str(port)]
+
+
 def mlflow_command(settings: Settings, port: int) -> list[str]:
     """The tracking UI over the lake's store."""
     location = (Path(settings.lake).expanduser().resolve() / ".mlflow").as_posix()
@@ -99,7 +106,7 @@ def _process(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Pop
 
 
 def _wait_until_up(ports: dict[str, int], processes: dict[str, subprocess.Popen[bytes]]) -> None:
-    with screen.status("starting Dagster and MLflow"):
+    with screen.status("starting Dagster, MLflow and the API"):
         deadline = time.monotonic() + 180
         for name, port in ports.items():
             while not _answers(port):

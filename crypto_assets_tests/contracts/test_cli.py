@@ -58,7 +58,7 @@ CONTRACT = {
     "parity": ("--from", "--to", "--model", "--strategy", "--symbols", "--speed", "--in-process", "--lake", "--json"),
     "query": ("SQL",),
     "quarantine": (),
-    "ui": ("--port", "--lake"),
+    "ui": ("--port", "--mlflow-port", "--api-port", "--lake"),
 }
 """Names and options that people's scripts rely on (design, commands and their JSON)."""
 

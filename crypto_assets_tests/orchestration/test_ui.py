@@ -48,11 +48,11 @@ def servers(request, tmp_path_factory):
     """The command as a user starts it; stopped as a user stops it."""
     kept = os.environ.get("PICTURES_LAKE")
     lake = Path(kept) if kept else request.getfixturevalue("built").lake
-    ports = free_port(), free_port()
+    ports = free_port(), free_port(), free_port()
     log = tmp_path_factory.mktemp("ui") / "ui.log"
     env = {k: v for k, v in os.environ.items() if not k.startswith("CRYPTO_ASSETS_") and k != "DAGSTER_HOME"}
     command = [sys.executable, "-m", "crypto_assets.cli", "ui", "--lake", str(lake)]
-    command += ["--port", str(ports[0]), "--mlflow-port", str(ports[1])]
+    command += ["--port", str(ports[0]), "--mlflow-port", str(ports[1]), "--api-port", str(ports[2])]
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=env)
         deadline = time.monotonic() + 240
@@ -60,7 +60,7 @@ def servers(request, tmp_path_factory):
             assert process.poll() is None, log.read_text()[-3000:]
             assert time.monotonic() < deadline, log.read_text()[-3000:]
             time.sleep(0.5)
-        yield f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}", lake
+        yield f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}", lake, f"http://127.0.0.1:{ports[2]}"
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, log.read_text()[-3000:]
     for port in ports:
@@ -92,6 +92,12 @@ def skip_greeting(page) -> None:
     skip = page.get_by_role("button", name="Skip")
     if skip.count():
         skip.click()
+
+
+def test_the_page_of_the_forecasts_is_up_and_waits_for_a_stream(servers, browser):
+    page = page_of(browser, servers[3])
+    page.get_by_text("the stream is not running").or_(page.locator(".coin").first).first.wait_for()
+    page.close()
 
 
 def test_the_lineage_shows_every_layer_and_its_assets_open(servers, browser, pictures):
