@@ -72,8 +72,8 @@ def test_sixty_days_without_a_break_raise_no_retrain():
 
 @pytest.mark.slow
 def test_false_alarms_are_rare_on_other_seeds():
-    """The level allows 1.2 % a run of sixty days; the hidden regime, which lasts a fortnight and no champion here knows, adds to
-    it. One of these eight runs has an alarm (seed 204), none of the twenty of the benchmark."""
+    """The level allows 1.2 % a run of sixty days; the hidden regime, which lasts a fortnight and no champion here knows, adds
+    to it. One of these eight runs has an alarm (seed 204), none of the twenty of the benchmark."""
     assert sum(bool(months_without_a_break(seed)) for seed in range(201, 209)) <= 1
 
 
