@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     `REDIS_URL` is taken too."""
     alert_urls: SecretStr | None = None
     """Where alerts go: apprise addresses separated by commas (slack://..., mailto://..., tgram://..., json://host/path)."""
+    strategies: str = ""
+    """Files of trading strategies of your own, separated by commas; each defines STRATEGY (`trading/strategies.py`)."""
     text_scorer: str = "vader"
     """Who reads texts: `vader` (offline), `transformers` (extra `[nlp]`), or `package.module:OBJECT`, a Scorer of your own."""
     allow_model_download: bool = False
@@ -103,6 +105,11 @@ class Settings(BaseSettings):
         if self.start and self.end and self.end < self.start:
             raise ValueError(f"start {self.start} is after end {self.end}: swap the two dates")
         return self
+
+    @property
+    def strategy_files(self) -> tuple[str, ...]:
+        """The files of `strategies`."""
+        return tuple(part.strip() for part in self.strategies.split(",") if part.strip())
 
     @property
     def universe(self) -> Universe:

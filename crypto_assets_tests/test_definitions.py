@@ -24,11 +24,15 @@ from crypto_assets.market.time import DAY, HOUR, midnight
 from crypto_assets.orchestration.access import stamp
 from crypto_assets.settings import Settings
 from crypto_assets.sources import discover
+from crypto_assets.trading.strategy import STRATEGIES
 
 START = date(2024, 1, 1)
 SNAPSHOT = Path(__file__).parent / "snapshots" / "assets.txt"
 TABLE_LAYERS = ("raw", "curated", "features", "labels", "forecasts", "fusion")
-TABLES_OF_BACKTESTS = ("backtests/equity", "backtests/trades")
+TABLES_OF_BACKTESTS = (
+    *(f"backtests/{name}" for name in ("equity", "trades", "orders", "summary")),
+    *(f"backtests/{name}" for name in STRATEGIES),
+)
 WEDNESDAY = date(2024, 3, 6)
 MAX_DAILY = 25
 """Design: at most 25 daily assets, so that a year of them backfills in minutes."""

@@ -41,6 +41,7 @@ def run(
     from crypto_assets.evaluation.tables import show
     from crypto_assets.models.registry import MODELS
     from crypto_assets.models.registry import load as known
+    from crypto_assets.trading.strategies import strategies
 
     started = time.perf_counter()
     settings = load(lake=lake, preset=preset, symbols=symbols)
@@ -72,6 +73,7 @@ def run(
         lake=store.root,
         oracle=_oracle(store),
         seconds=time.perf_counter() - started,
+        strategies=strategies(settings.strategy_files),
     )
     show(outcome.result, screen if screen.is_terminal else Console(stderr=True, width=150))
     if report is not None:

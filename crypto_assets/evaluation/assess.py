@@ -16,7 +16,7 @@ from crypto_assets.evaluation.luck import luck
 from crypto_assets.evaluation.performance import performance
 from crypto_assets.evaluation.score import score
 from crypto_assets.trading.backtest import Backtest, backtest, cost_sensitivity
-from crypto_assets.trading.strategy import STRATEGIES
+from crypto_assets.trading.strategy import STRATEGIES, Strategy
 
 STRATEGY = "relative_24h"
 """What every model is traded with: relative performance over a day is where honest skill is largest, and where turnover can
@@ -70,16 +70,17 @@ def assess(
     lake: Path,
     oracle: pl.DataFrame | None = None,
     seconds: float = 0.0,
+    strategies: Mapping[str, Strategy] = STRATEGIES,
 ) -> Assessment:
     """Trade and score `forecasts` over the test windows of `study`.
 
     `backtest` in the result has one entry a model, traded with STRATEGY; `selection` says what is luck among these; `intervals`
     whether those of FEATURED cover what they promise;
-    `strategies` has FEATURED traded with each strategy.
+    `strategies` in the result has FEATURED traded with each of `strategies`.
     """
     accounts = {}
     for model, rows in forecasts.items():
-        chosen = STRATEGIES if model == FEATURED else {STRATEGY: STRATEGIES[STRATEGY]}
+        chosen = strategies if model == FEATURED else {STRATEGY: STRATEGIES[STRATEGY]}
         for name, strategy in chosen.items():
             if (
                 rows.filter(horizon=strategy.horizon)[strategy.column].null_count()

@@ -176,7 +176,8 @@ def honesty(findings: Findings, notes: Sequence[str]) -> str:
         "follow one another.",
         "Accounts: sized by prices known at the decision, filled at the next open, marked every hour at the close; missing "
         "hours are not traded; a delisted coin is closed at its last price; funding is paid on what is held when it settles.",
-        "Not modelled: market impact beyond the slippage, exchange outages, liquidation engines, taxes.",
+        "Not modelled here: market impact beyond the slippage, exchange outages, taxes. These accounts hold no more than their "
+        "equity, so no margin can be called; the engine knows liquidation for those that do.",
     ]
     excluded = scores.get("excluded_zero_returns") or {}
     if any(excluded.values()):
@@ -203,4 +204,8 @@ def honesty(findings: Findings, notes: Sequence[str]) -> str:
             f"The headline account saw {counts['decisions']:,} forecasts, ignored {counts['ignored']:,} that no candle could "
             f"fill, met {counts['settlements']:,} funding settlements and missed {counts['missed']:,} fills for lack of a bar."
         )
+    bitten = findings.account.notes if findings.account is not None else {}
+    if bitten:
+        said = ", ".join(f"{text} {number:,}" for text, number in bitten.items())
+        items.append(f"Limits and rules that changed or stopped an order of the headline account, in coin-hours: {said}.")
     return section("Data and honesty", bullets([*items, *notes]))

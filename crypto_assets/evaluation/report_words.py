@@ -37,10 +37,13 @@ STRATEGIES = {
     "direction_4h": "Direction, 4 h",
     "direction_24h": "Direction, 24 h",
     "relative_24h": "Long/short by rank, 24 h",
+    "sized_24h": "Smallest of Kelly, risk and confidence, 24 h",
 }
 STRATEGY_NOTES = {
     "direction": "Each coin by itself, long, short or out: in when the expected gain exceeds the cost of going in and out, and "
     "until the forecast changes sides.",
+    "sized": "Each coin by itself, as large as the least of half of Kelly's bet net of costs, 2 % of risk and a tenth of the "
+    "confidence.",
     "relative": "Long the coins likelier to beat the median, short the others, half the capital each; every hour one "
     "twenty-fourth of the portfolio is renewed, so the result does not hang on the hour it starts.",
 }

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from crypto_assets.dataset.folds import Fold
 from crypto_assets.evaluation.assess import FEATURED, Assessment, assess
 from crypto_assets.evaluation.walkforward import COMBINATIONS, declared
 from crypto_assets.market.errors import LakeError
@@ -17,6 +18,7 @@ from crypto_assets.models.checkpoint import Checkpoint
 from crypto_assets.orchestration.access import Access, folds
 from crypto_assets.orchestration.checks import finite
 from crypto_assets.orchestration.walk import checkpoint_folder, forecast_tables, load_panel
+from crypto_assets.trading.strategies import strategies
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Outcome:
     access: Access
     assessment: Assessment
     labels: pl.DataFrame
+    folds: tuple[Fold, ...]
 
     @property
     def result(self) -> dict[str, Any]:
@@ -98,8 +101,9 @@ def outcome(access: Access, names: Sequence[str]) -> Outcome:
         lake=lake.root,
         oracle=pl.read_parquet(oracle_path) if oracle_path.exists() else None,
         seconds=time.perf_counter() - started,
+        strategies=strategies(settings.strategy_files),
     )
-    return Outcome(access, assessment, labels)
+    return Outcome(access, assessment, labels, tuple(done))
 
 
 def _configs(access: Access, names: Sequence[str], fold: str) -> dict[str, dict[str, Any]]:

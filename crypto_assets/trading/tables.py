@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crypto_assets.lake.tables import Field, Table
+from crypto_assets.lake.tables import TABLES, Field, Table
 
 
 class BacktestsEquity(Table):
@@ -64,3 +64,32 @@ class BacktestsOrders(Table):
     limit_price: float | None = Field(gt=0, unit="USD", meaning="limit of a resting order; null = at market")
     status: str = Field(isin=("filled", "partial", "unfilled", "none"), meaning="what became of it in its bar")
     reason: str = Field(meaning="signal, or the limits and rules that bit, separated by commas")
+
+
+class BacktestsSummary(Table):
+    """One row an account over its whole life; `ts` is its first hour, `available_at` its last."""
+
+    name = "backtests/summary"
+    key = ("model", "strategy", "fold")
+
+    model: str = Field(meaning="whose forecasts were traded")
+    strategy: str = Field(meaning="how forecasts became positions")
+    fold: str = Field(meaning="first test day of the fold, or all")
+    sharpe_net: float | None = Field(meaning="annualised, after all costs; null without variation")
+    sharpe_gross: float | None = Field(meaning="annualised, before costs")
+    return_net: float = Field(meaning="fraction of the equity the stretch began with")
+    max_drawdown: float = Field(ge=0, meaning="largest share lost since the highest value")
+    turnover_per_day: float = Field(ge=0, meaning="value bought plus sold, over equity, a day")
+    trades: int = Field(ge=0, meaning="number of fills")
+    limited: int = Field(ge=0, meaning="lines of backtests/orders with another reason than the signal")
+
+
+def fold_table(strategy: str) -> type[BacktestsSummary]:
+    """Table `backtests/<strategy>`: the same, one row a model and fold."""
+    name = f"backtests/{strategy}"
+    known = TABLES.get(name)
+    if known is not None:
+        return known  # type: ignore[return-value]
+    title = "".join(part.capitalize() for part in strategy.split("_"))
+    doc = f"What the strategy {strategy} made of each model's forecasts, fold by fold; `ts` is the fold's first hour."
+    return type(f"Backtests{title}", (BacktestsSummary,), {"name": name, "__doc__": doc, "__module__": __name__})

@@ -1,7 +1,7 @@
 """Scores, accounts, report and catalog: what the forecasts are worth, net of costs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -14,7 +14,8 @@ from crypto_assets.orchestration.access import Access
 from crypto_assets.orchestration.checks import column_schema, finite, schema_result, schema_spec
 from crypto_assets.orchestration.walk import forecast_tables
 from crypto_assets.settings import Settings
-from crypto_assets.trading.tables import BacktestsEquity, BacktestsTrades
+from crypto_assets.trading.strategies import strategies
+from crypto_assets.trading.tables import BacktestsEquity, BacktestsOrders, BacktestsSummary, BacktestsTrades, fold_table
 
 OWNERS = ["team:research"]
 
@@ -27,8 +28,10 @@ CATALOG_DOC = "The DuckDB file of views over every table, built aside and swappe
 
 
 def backtest_assets(names: list[str], settings: Settings) -> list[Any]:
-    """`backtests/{evaluation, equity, trades, report, catalog}`, and the null-market check."""
+    """`backtests/{evaluation, equity, trades, orders, <strategy>..., summary, report, catalog}`, and the null-market check."""
     read = [*forecast_tables(names), "labels/targets", "curated/candles", "raw/binance_funding"]
+    own = tuple(strategies(settings.strategy_files))
+    more: list[type[Table]] = [BacktestsTrades, BacktestsOrders, BacktestsSummary, *(fold_table(name) for name in own)]
     upstream = [dg.AssetDep(table.split("/"), partition_mapping=ALL) for table in read]
 
     @dg.multi_asset(
@@ -36,12 +39,12 @@ def backtest_assets(names: list[str], settings: Settings) -> list[Any]:
         specs=[
             _spec("evaluation", EVALUATION, {"python", "json"}, upstream),
             _spec("equity", str(BacktestsEquity.__doc__), {"polars", "parquet"}, upstream, BacktestsEquity),
-            _spec("trades", str(BacktestsTrades.__doc__), {"polars", "parquet"}, upstream, BacktestsTrades),
+            *(_spec(t.name.split("/")[1], str(t.__doc__), {"polars", "parquet"}, upstream, t) for t in more),
             _spec("report", REPORT, {"plotly", "mlflow"}, [["backtests", "evaluation"]]),
         ],
         check_specs=[
             schema_spec(["backtests", "equity"]),
-            schema_spec(["backtests", "trades"]),
+            *(schema_spec(t.name.split("/")) for t in more),
             dg.AssetCheckSpec("no_skill_on_null", asset=dg.AssetKey(["backtests", "evaluation"]), description=NO_SKILL),
         ],
         required_resource_keys={"access"},
@@ -54,10 +57,10 @@ def backtest_assets(names: list[str], settings: Settings) -> list[Any]:
         write_bytes(access.lake.root / "backtests" / "evaluation.json", json.dumps(done.result, indent=1).encode())
         key, check = ["backtests", "evaluation"], _null_check(settings, done.result)
         yield dg.MaterializeResult(asset_key=key, metadata=done.headline(), check_results=[check])
-        yield from _account_tables(access.lake, list(done.assessment.backtests.values()))
+        yield from _account_tables(access.lake, list(done.assessment.backtests.values()), done.folds, own)
         yield dg.MaterializeResult(asset_key=["backtests", "report"], metadata=done.report())
 
-    return [backtests, _catalog_asset()]
+    return [backtests, _catalog_asset(more)]
 
 
 def _spec(name: str, doc: str, kinds: set[str], deps: list[Any], table: type[Table] | None = None) -> dg.AssetSpec:
@@ -67,25 +70,38 @@ def _spec(name: str, doc: str, kinds: set[str], deps: list[Any], table: type[Tab
     )
 
 
-def _account_tables(lake: Lake, accounts: list[Any]) -> Iterator[dg.MaterializeResult]:
-    """Write every account's equity and trades, each table once."""
+def _account_tables(
+    lake: Lake, accounts: list[Any], folds: Sequence[Any], own: Sequence[str]
+) -> Iterator[dg.MaterializeResult]:
+    """Write what every account did, each table once."""
+    from crypto_assets.evaluation.by_fold import by_fold, summary
+
     equity = pl.concat([a.equity for a in accounts])
-    trades = pl.concat([a.trades for a in accounts])
     days = equity["ts"].dt.date().unique().sort().to_list()
     window = Window.of_days(days[0], days[-1])
-    for table, rows in ((BacktestsEquity, equity), (BacktestsTrades, trades)):
-        lake.write(table, rows, window)
+    rows: dict[type[Table], pl.DataFrame] = {
+        BacktestsEquity: equity,
+        BacktestsTrades: pl.concat([a.trades for a in accounts]),
+        BacktestsOrders: pl.concat([a.orders for a in accounts]),
+        BacktestsSummary: summary(accounts),
+    }
+    for name in own:
+        found = [by_fold(a, folds) for a in accounts if a.strategy == name]
+        rows[fold_table(name)] = pl.concat([f for f in found if f.height] or [summary([])])
+    for table, frame in rows.items():
+        shaped = table.shape(frame) if frame.width else table.empty()
+        lake.write(table, shaped, window)
         yield dg.MaterializeResult(
             asset_key=table.name.split("/"),
-            metadata={"dagster/row_count": rows.height},
-            check_results=[schema_result(table, rows)],
+            metadata={"dagster/row_count": shaped.height},
+            check_results=[schema_result(table, shaped)],
         )
 
 
-def _catalog_asset() -> dg.AssetsDefinition:
+def _catalog_asset(more: Sequence[type[Table]]) -> dg.AssetsDefinition:
     @dg.asset(
         key=["backtests", "catalog"],
-        deps=[["backtests", "equity"], ["backtests", "trades"]],
+        deps=[["backtests", "equity"], *(t.name.split("/") for t in more)],
         group_name="backtests",
         owners=["team:data"],
         kinds={"duckdb"},
