@@ -180,7 +180,9 @@ def serve(root: Path) -> None:
     service = Service(settings, clock=lambda: (service.served_at() or midnight(TODAY)) + timedelta(minutes=1))
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
-        config = uvicorn.Config(create_app(service, limiter=Limiter(1e6, 1e6)), log_level="warning", access_log=False)
+        config = uvicorn.Config(
+            create_app(service, limiter=Limiter(1e6, 1e6)), log_level="warning", access_log=False, timeout_keep_alive=75
+        )
         uvicorn.Server(config).run(sockets=[listening])
 
 

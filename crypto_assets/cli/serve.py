@@ -72,7 +72,9 @@ def _run(settings: Settings, host: str, port: int, keys: object, limiter: object
         screen.print(
             f"API        http://{host}:{number}  (page at /, OpenAPI at /openapi.json; Ctrl-C stops it)", highlight=False
         )
-        config = uvicorn.Config(app, log_level="warning", access_log=False, ws_max_size=1 << 16, timeout_graceful_shutdown=5)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, ws_max_size=1 << 16, timeout_keep_alive=75, timeout_graceful_shutdown=5
+        )
         uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -14,7 +14,7 @@ import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,14 @@ class Bundle:
                     f"{first.model} {first.version} do not; train them on the same fold"
                 )
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Hash of what it answers with: members' versions and the combination."""
         parts = [FORMAT, self.name, _spec(self.combination), dict(sorted(self.versions.items()))]
         parts += [] if self.fusion is None else [self.fusion.version]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
-    @property
+    @cached_property
     def versions(self) -> dict[str, str]:
         """Each member's version, in the order of the fusion."""
         return {n: self.members[n].version for n in (*members_among(list(self.members)), *self.members)}

@@ -61,12 +61,12 @@ function card(p) {
   const dl = make('dl');
   if (p.intervals.length) {
     const [svg, wide] = band(p); li.append(svg);
-    pair(dl, `${wide.level} % interval`, `${signed(ratio(wide.low_return)).slice(0, -2)} … ${signed(ratio(wide.high_return))}`);
+    pair(dl, `${wide.level} % band`, `${signed(ratio(wide.low_return)).slice(0, -2)} … ${signed(ratio(wide.high_return))}`);
   }
   pair(dl, 'Expected', signed(ratio(p.expected_return))); pair(dl, 'Price target', usd(p.price_target));
   pair(dl, 'Volatility', pct(p.volatility, 2)); pair(dl, 'Confidence', pct(p.confidence));
   if (p.p_beats_median !== null) pair(dl, 'Beats the median coin', pct(p.p_beats_median));
-  if (p.epistemic !== null) pair(dl, 'Unsure of the models', pct(p.epistemic / (p.epistemic + p.aleatoric), 2) + ' of uncertainty');
+  if (p.epistemic !== null) pair(dl, 'Doubt in the models', pct(p.epistemic / (p.epistemic + p.aleatoric), 2));
   li.append(dl);
   const more = make('details'); more.append(make('summary', '', 'Members and origin'));
   const list = make('ul', 'members');

@@ -157,9 +157,9 @@ def member_records(
             "model": name,
             "weight": (share if weights is None else weights).get(name, 0.0),
             "p_up": p.get(name),
-            "model_version": checkpoint.version,
+            "model_version": bundle.versions[name],
         }
-        for name, checkpoint in sorted(bundle.members.items())
+        for name in sorted(bundle.members)
     ]
 
 
