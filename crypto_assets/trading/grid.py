@@ -113,8 +113,9 @@ def lay_out(frame: pl.DataFrame, column: str, symbols: tuple[str, ...], start_us
 
 def market(candles: pl.DataFrame, funding: pl.DataFrame | None) -> Market:
     """The grid of `candles` (symbol, ts = bar's open, open, close, and where they are known high, low, quote_volume_usd) and
-    `funding` (symbol, ts, funding_rate, mark_price?).
+    `funding` (symbol, ts, funding_rate, mark_price?, available_at?).
 
+    Where `funding` says when a row became available, a settlement that several rows describe counts once, as first published.
     Coins are sorted by symbol. A settlement belongs to the bar whose open is nearest, so a few milliseconds of delay do not
     move it. Raises SchemaError for an empty table, a price that is null, not finite or not positive, a duplicate row or a
     clock that runs backwards.
@@ -158,6 +159,9 @@ def _funding(funding: pl.DataFrame | None, symbols: tuple[str, ...], start: int,
     if "mark_price" not in funding.columns:
         funding = funding.with_columns(mark_price=pl.lit(None, pl.Float64))
     snapped = funding.with_columns(pl.col("ts").dt.round("1h"))
+    if "available_at" in snapped.columns:
+        # Sources a second apart, and a provider's revision, describe the settlement that was paid once: as first published.
+        snapped = snapped.sort("available_at", maintain_order=True).unique(["symbol", "ts"], keep="first", maintain_order=True)
     require(snapped, "funding", ("symbol", "ts", "funding_rate"), ("symbol", "ts"))
     bad = snapped.filter(~pl.col("funding_rate").is_finite().fill_null(False))
     if len(bad):

@@ -194,6 +194,19 @@ def test_a_capital_that_is_no_capital_is_refused():
         backtest(forecasts(np.full((59, 1), 0.6)), candles(walk(9, 60, 1)), None, ALWAYS, model="m", initial_capital_usd=0.0)
 
 
+def test_a_settlement_told_twice_counts_as_first_published():
+    close, p = walk(10, 60, 1), np.full((59, 1), 0.9)
+    first = funding(0.001, ("C0",), 60).with_columns(available_at=pl.col("ts"))
+    later = first.with_columns(
+        ts=pl.col("ts") + timedelta(milliseconds=3),
+        funding_rate=-pl.col("funding_rate"),
+        available_at=pl.col("ts") + timedelta(days=1),
+    )
+    both = pl.concat([first, later]).sort("ts")
+    results = [backtest(forecasts(p), candles(close), rates, ALWAYS, PERPETUAL, model="m") for rates in (first, both)]
+    assert results[0].equity.equals(results[1].equity)
+
+
 def test_funding_milliseconds_late_still_settles_on_its_hour():
     close, p = walk(10, 60, 1), np.full((59, 1), 0.9)
     exact = funding(0.001, ("C0",), 60)
