@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import pkgutil
-import sys
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from crypto_assets.features._family import FeatureFamily
-from crypto_assets.market.errors import CryptoAssetsError, SettingsError
+from crypto_assets.market import extensions
+from crypto_assets.market.errors import SettingsError
 
 ENTRY_POINTS = "crypto_assets.features"
 
@@ -29,17 +27,7 @@ def built_in() -> dict[str, FeatureFamily]:
 
 def installed() -> list[tuple[str, FeatureFamily]]:
     """(where from, family) of every entry point of the group `crypto_assets.features`."""
-    from importlib.metadata import entry_points
-
-    found = []
-    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda p: p.name):
-        where = f"entry point {point.name} = {point.value}"
-        try:
-            loaded = point.load()
-        except Exception as error:
-            raise SettingsError(f"{where} cannot be loaded ({error}): repair or uninstall that package") from error
-        found.append((where, _family(loaded, where)))
-    return found
+    return [(where, _family(loaded, where)) for where, loaded in extensions.installed(ENTRY_POINTS)]
 
 
 def load_family(path: Path | str) -> FeatureFamily:
@@ -47,24 +35,7 @@ def load_family(path: Path | str) -> FeatureFamily:
 
     Raises SettingsError when there is no such file, it cannot be run, it has no FAMILY, or that is not a FeatureFamily.
     """
-    file = Path(path).expanduser().resolve()
-    if not file.is_file():
-        raise SettingsError(f"no feature file {path}: give the path of a Python file that defines FAMILY")
-    name = f"crypto_assets_user_features_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise SettingsError(f"{path} is not a Python file: give one that ends in .py and defines FAMILY")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except CryptoAssetsError:
-        raise
-    except Exception as error:
-        raise SettingsError(f"{path} cannot be run ({type(error).__name__}: {error}): correct it") from error
-    if not hasattr(module, "FAMILY"):
-        raise SettingsError(f"{path} has no FAMILY: end it with FAMILY = FeatureFamily(name=..., inputs=..., ...)")
-    return _family(module.FAMILY, f"{path}: FAMILY")
+    return _family(extensions.from_file(path, "FAMILY", "feature"), f"{path}: FAMILY")
 
 
 def families(files: Iterable[Path | str] = ()) -> dict[str, FeatureFamily]:

@@ -14,6 +14,7 @@ from crypto_assets.monitoring import state
 from crypto_assets.monitoring.alerts import SEVERITIES
 from crypto_assets.monitoring.drift import DISTANCES
 from crypto_assets.monitoring.tables import MonitoringDrift
+from crypto_assets.sources.stream.stats import expose
 
 PREFIX = "crypto_assets_monitoring_"
 Clock = Callable[[], datetime]
@@ -44,23 +45,7 @@ def serve(lake: Lake, port: int, address: str = "127.0.0.1") -> tuple[int, Calla
 
     Raises SettingsError when the port cannot be used.
     """
-    from prometheus_client import CollectorRegistry, start_http_server
-
-    from crypto_assets.market.errors import SettingsError
-
-    registry = CollectorRegistry()
-    registry.register(MonitoringCollector(lake))
-    try:
-        server, thread = start_http_server(port, address, registry)
-    except (OSError, OverflowError) as error:
-        raise SettingsError(f"--metrics-port {port}: cannot be used ({error}): choose another") from error
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
-
-    return server.server_port, stop
+    return expose(MonitoringCollector(lake), port, address)
 
 
 def _gauge(name: str, text: str, labels: list[str] | None = None, value: float | None = None) -> Any:

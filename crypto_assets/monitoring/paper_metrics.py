@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+from crypto_assets.sources.stream.stats import expose
 from crypto_assets.trading.paper import Plan
 from crypto_assets.trading.paper_ledger import PaperLedger
 
@@ -69,20 +70,4 @@ def serve(metrics: PaperMetrics, port: int, address: str = "127.0.0.1") -> tuple
 
     Raises SettingsError when the port cannot be used.
     """
-    from prometheus_client import CollectorRegistry, start_http_server
-
-    from crypto_assets.market.errors import SettingsError
-
-    registry = CollectorRegistry()
-    registry.register(metrics)
-    try:
-        server, thread = start_http_server(port, address, registry)
-    except (OSError, OverflowError) as error:
-        raise SettingsError(f"--metrics-port {port}: cannot be used ({error}): choose another") from error
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
-
-    return server.server_port, stop
+    return expose(metrics, port, address)

@@ -91,7 +91,12 @@ class Stats:
 
 
 def serve(stats: Stats, port: int, address: str = "127.0.0.1") -> tuple[int, Callable[[], None]]:
-    """Serve the stats for Prometheus at `http://<address>:<port>/metrics`; returns the port (0 asks for a free one) and `stop`.
+    """Serve the stats for Prometheus; see `expose`."""
+    return expose(_Collector(stats), port, address)
+
+
+def expose(collector: Any, port: int, address: str = "127.0.0.1") -> tuple[int, Callable[[], None]]:
+    """Serve what `collector` collects at `http://<address>:<port>/metrics`; returns the port (0 asks for any) and `stop`.
 
     Raises SettingsError when the port cannot be used.
     """
@@ -100,7 +105,7 @@ def serve(stats: Stats, port: int, address: str = "127.0.0.1") -> tuple[int, Cal
     from crypto_assets.market.errors import SettingsError
 
     registry = CollectorRegistry()
-    registry.register(_Collector(stats))
+    registry.register(collector)
     try:
         server, thread = start_http_server(port, address, registry)
     except (OSError, OverflowError) as error:
