@@ -10,6 +10,7 @@ import polars as pl
 from crypto_assets.dataset.folds import Fold
 from crypto_assets.evaluation.performance import hourly_gross_returns, hourly_returns, max_drawdown, sharpe, turnover_per_day
 from crypto_assets.trading.backtest import Backtest
+from crypto_assets.trading.tables import BacktestsSummary
 
 LEAST_HOURS = 24
 """A shorter stretch of an account has no row."""
@@ -17,18 +18,21 @@ LEAST_HOURS = 24
 
 def by_fold(account: Backtest, folds: Sequence[Fold]) -> pl.DataFrame:
     """One row a fold that the account lived through for a day or more: columns of `trading.tables.BacktestsSummary`."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for fold in folds:
         lived = account.equity.filter(pl.col("ts").is_between(fold.test.start, fold.test.end))
         rows += _row(account, lived, fold.name, pl.col("ts").is_between(fold.test.start, fold.test.end, closed="left"))
-    return pl.DataFrame(rows, infer_schema_length=None)
+    return _table(rows)
 
 
 def summary(accounts: Iterable[Backtest]) -> pl.DataFrame:
     """One row an account over its whole life: columns of `trading.tables.BacktestsSummary`."""
-    return pl.DataFrame(
-        [row for account in accounts for row in _row(account, account.equity, "all", pl.lit(True))], infer_schema_length=None
-    )
+    return _table([row for account in accounts for row in _row(account, account.equity, "all", pl.lit(True))])
+
+
+def _table(rows: list[dict[str, object]]) -> pl.DataFrame:
+    """In the table's types, so that an account without a Sharpe ratio stands below one with it."""
+    return BacktestsSummary.shape(pl.DataFrame(rows, infer_schema_length=None)) if rows else BacktestsSummary.empty()
 
 
 def _row(account: Backtest, equity: pl.DataFrame, fold: str, inside: pl.Expr) -> list[dict[str, object]]:

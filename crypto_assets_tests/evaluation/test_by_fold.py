@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import numpy as np
+import polars as pl
 import pytest
 
 from crypto_assets.dataset.folds import Fold
@@ -44,3 +45,10 @@ def test_a_fold_the_account_did_not_see_has_no_row(account):
 def test_the_rows_are_those_of_the_tables(account):
     assert BacktestsSummary.shape(summary([account])).height == 1
     assert fold_table("mine").shape(by_fold(account, [fold(2, 5)])).height == 1
+
+
+def test_an_account_that_never_traded_stands_beside_one_that_did(account):
+    close = walk(1, 24 * 12, 3, 0.02)
+    idle = backtest(forecasts(np.full((24 * 12 - 1, 3), 0.5)), candles(close), None, Direction("24h"), model="idle")
+    rows = pl.concat([by_fold(a, [fold(2, 5)]) for a in (idle, account)])
+    assert rows["sharpe_net"].is_null().to_list() == [True, False]

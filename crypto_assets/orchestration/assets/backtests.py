@@ -86,10 +86,9 @@ def _account_tables(
         BacktestsSummary: summary(accounts),
     }
     for name in own:
-        found = [by_fold(a, folds) for a in accounts if a.strategy == name]
-        rows[fold_table(name)] = pl.concat([f for f in found if f.height] or [summary([])])
+        rows[fold_table(name)] = pl.concat([summary([]), *(by_fold(a, folds) for a in accounts if a.strategy == name)])
     for table, frame in rows.items():
-        shaped = table.shape(frame) if frame.width else table.empty()
+        shaped = table.shape(frame)
         lake.write(table, shaped, window)
         yield dg.MaterializeResult(
             asset_key=table.name.split("/"),
