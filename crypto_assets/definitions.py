@@ -18,6 +18,7 @@ from crypto_assets.orchestration.assets.bundle import bundle_asset
 from crypto_assets.orchestration.assets.latest import latest_asset
 from crypto_assets.orchestration.assets.models import fusion_assets, model_assets
 from crypto_assets.orchestration.assets.monitoring import monitoring_assets
+from crypto_assets.orchestration.assets.parity import parity_check
 from crypto_assets.orchestration.assets.tables import derived_asset, source_asset
 from crypto_assets.orchestration.jobs import daily_schedule, jobs
 from crypto_assets.orchestration.partitions import partitions
@@ -62,13 +63,13 @@ def build_defs(settings: Settings | None = None, **resources: Any) -> dg.Definit
     assets.append(bundle_asset(parts))
     assets.append(latest_asset())
     assets += backtest_assets(list(MODELS), settings)
-    checks = anomaly_checks()
-    assets += monitoring_assets([key for made in (*assets, checks) for key in made.check_keys])
+    checks = [anomaly_checks(), parity_check()]
+    assets += monitoring_assets([key for made in (*assets, *checks) for key in made.check_keys])
     all_jobs = jobs()
     more_sensors, more_schedules = retraining(all_jobs, settings)
     return dg.Definitions(
         assets=assets,
-        asset_checks=[checks],
+        asset_checks=checks,
         jobs=all_jobs,
         schedules=[*daily_schedule(all_jobs, parts), *more_schedules],
         sensors=[*sensors(all_jobs, settings), *more_sensors],

@@ -153,7 +153,7 @@ def test_definitions_are_loadable_and_jobs_cover_every_asset_once(defs, nodes):
     covered = [k.to_user_string() for job in defs.jobs for k in defs.resolve_job_def(job.name).asset_layer.selected_asset_keys]
     assert sorted(covered) == sorted(nodes)
     once = {"ingest", "ingest_more", "train", "forecast", "latest", "backtest"}
-    assert {job.name for job in defs.jobs} == once | {"monitor", "retrain"}
+    assert {job.name for job in defs.jobs} == once | {"monitor", "retrain", "parity"}
 
 
 def test_every_job_runs_in_this_process(defs):

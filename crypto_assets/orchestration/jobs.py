@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from crypto_assets.market.time import DAY
+from crypto_assets.orchestration.assets.parity import SELECTION as PARITY
 from crypto_assets.orchestration.partitions import Partitions
 
 MORE = dg.AssetSelection.tag("tier", "more")
@@ -60,9 +61,15 @@ def jobs() -> list[Any]:
         ),
         dg.define_asset_job(
             "backtest",
-            selection=dg.AssetSelection.groups("backtests"),
+            selection=dg.AssetSelection.groups("backtests") - PARITY,
             executor_def=IN_PROCESS,
             description="Score the forecasts, trade them net of costs, write the report, rebuild the catalog.",
+        ),
+        dg.define_asset_job(
+            "parity",
+            selection=PARITY,
+            executor_def=IN_PROCESS,
+            description="Live through the last day on the wire and compare with the batch.",
         ),
         dg.define_asset_job(
             "monitor",
@@ -82,7 +89,8 @@ def jobs() -> list[Any]:
 def daily_schedule(definitions: list[Any], parts: Partitions) -> list[Any]:
     """UTC: 02:00 further raw tables, 03:30 ingest the day that closed, 04:00 forecast the current fold, 04:30 score.
 
-    04:45 monitor. Sundays 05:00 fit the fold, 06:00 fit a challenger on everything known, unless one is in shadow.
+    04:45 monitor, 05:15 parity of the last day. Sundays 05:00 fit the fold, 06:00 fit a challenger on everything known, unless
+    one is in shadow.
     """
     by_name = {job.name: job for job in definitions}
 
@@ -115,7 +123,10 @@ def daily_schedule(definitions: list[Any], parts: Partitions) -> list[Any]:
     monitor = dg.ScheduleDefinition(
         job=by_name["monitor"], cron_schedule="45 4 * * *", name="monitor_daily", execution_timezone="UTC"
     )
-    return [ingest_daily, ingest_more_daily, forecast_daily, train_weekly, backtest, monitor]
+    parity = dg.ScheduleDefinition(
+        job=by_name["parity"], cron_schedule="15 5 * * *", name="parity_daily", execution_timezone="UTC"
+    )
+    return [ingest_daily, ingest_more_daily, forecast_daily, train_weekly, backtest, monitor, parity]
 
 
 def _current_fold(parts: Partitions) -> dg.RunRequest | dg.SkipReason:
