@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,7 +57,7 @@ class Http:
         self.timeout_s = timeout_s
         self.is_loopback = settings.world == "sandbox"
         self._now = now
-        self._kept: dict[tuple[str, str], tuple[float, httpx.Response]] = {}
+        self._kept: dict[tuple[str, str], tuple[datetime, httpx.Response]] = {}
         self._exchanges: dict[str, Any] = {}
         self._lock = threading.RLock()
         self._turn = threading.Lock()
@@ -97,7 +96,8 @@ class Http:
 
     def get_bytes(self, provider_key: str, path: str, params: Params | None = None, max_age: timedelta | None = None) -> bytes:
         """The body of `GET path`. With `max_age`, a body fetched less than that ago is used again, and so is an older one that
-        the provider says is unchanged (`ETag`, `Last-Modified`).
+        the provider says is unchanged (`ETag`, `Last-Modified`). Age is told by the time of the world, which in a replay runs
+        ahead of this machine's.
 
         Raises the SourceError that fits: RateLimitedError, AuthFailedError, PlanRestrictedError, GeoBlockedError,
         NotPublishedYetError (404), UnavailableError (5xx, no answer), BadPayloadError (any other status).
@@ -106,10 +106,10 @@ class Http:
             return self.get_response(provider_key, path, params).content
         key = (provider_key, f"{path}?{sorted((params or {}).items())}")
         with self._lock:
-            kept = self._kept.get(key)
-            if kept is None or time.monotonic() - kept[0] > max_age.total_seconds():
+            kept, now = self._kept.get(key), self.now()
+            if kept is None or not timedelta(0) <= now - kept[0] < max_age:
                 found = self.get_response(provider_key, path, params, _validators(kept[1]) if kept else None)
-                kept = self._kept[key] = (time.monotonic(), kept[1] if kept and found.status_code == 304 else found)
+                kept = self._kept[key] = (now, kept[1] if kept and found.status_code == 304 else found)
         return kept[1].content
 
     def get_response(

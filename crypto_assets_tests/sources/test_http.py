@@ -96,6 +96,17 @@ def test_a_body_older_than_allowed_is_fetched_again():
     assert len(http.seen) == 3
 
 
+@pytest.mark.parametrize(("later", "asked"), [(timedelta(minutes=9), 1), (timedelta(hours=1), 2), (timedelta(hours=-1), 2)])
+def test_the_age_of_a_body_is_told_by_the_time_of_the_world(later, asked):
+    """A replay lives through an hour in a second: what was published in it is not hidden by an answer kept for ten minutes."""
+    clock = Clock(DAY.end)
+    with client(clock) as http:
+        discover()["fear_greed"].fetch(DAY, http)
+        with clock.at(DAY.end + later):
+            discover()["fear_greed"].fetch(DAY, http)
+    assert len(http.seen) == asked
+
+
 def test_many_bodies_come_in_order_and_missing_ones_as_none():
     async def endpoint(request):
         number = int(request.path_params["n"])
