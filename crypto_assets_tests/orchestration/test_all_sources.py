@@ -13,7 +13,7 @@ from crypto_assets.settings import load
 from crypto_assets.sources import discover
 from crypto_assets_tests.orchestration.test_demo import digests
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 DAYS = date(2025, 3, 3), date(2025, 3, 5)
 NOW = datetime(2025, 3, 12, 9, tzinfo=UTC)

@@ -11,7 +11,7 @@ from crypto_assets.market.coins import DEFAULT_SYMBOLS
 from crypto_assets.models.registry import NETS
 from crypto_assets_tests.orchestration.conftest import DAYS, crypto_assets
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 DIRECTION = {"base_rate", "reversal", "coin_prior", "logistic", "linear_lags", "lightgbm", *NETS, "pool", "fused"}
 VOLATILITY = {"last_rv", "ewma", "har", "har_x", "lightgbm", "har_x_lightgbm", *NETS, "fused"}

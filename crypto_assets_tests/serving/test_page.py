@@ -34,7 +34,7 @@ def test_it_shows_every_coin_and_passes_axe(browser, url, scheme, width):
     page.on("request", lambda request: asked.append(request.url))
     page.goto(url)
     page.wait_for_selector(".coin")
-    page.wait_for_function("!document.querySelector('#badge').hidden")
+    page.locator("#badge").wait_for(state="visible")
     assert page.locator(".coin h2").all_text_contents() == list(SYMBOLS)
     assert page.locator(".spark").count() == len(SYMBOLS)
     shown = page.locator(".coin .big").first.text_content()
