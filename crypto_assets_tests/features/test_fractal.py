@@ -137,6 +137,17 @@ def test_the_pass_counts_what_the_whole_matrix_holds(seed, n):
     np.testing.assert_array_equal(vertical[1:], np.bincount(columns, minlength=v + 1)[1:])
 
 
+@pytest.mark.parametrize("n", [40, 73, 168])
+def test_the_pass_finds_the_nearest_neighbour_that_can_be_followed(n):
+    z = np.random.default_rng(n).standard_t(4, n)
+    nearest = _chaos.pairs(z, _chaos.RADII, 0.35, 0.5, 10, 8)[3]
+    v = np.lib.stride_tricks.sliding_window_view(z, 3)[: n - 10]
+    squares = ((v[:, None] - v[None]) ** 2).sum(axis=2)
+    at = np.arange(len(v))
+    squares[np.abs(at[:, None] - at) <= 10] = np.inf
+    np.testing.assert_array_equal(nearest, np.where(np.isfinite(squares.min(axis=1)), squares.argmin(axis=1), -1))
+
+
 def test_the_batched_form_gives_the_same_numbers():
     windows = fractional_noise(0.6, WINDOW, 20)
     found = measured(windows)
