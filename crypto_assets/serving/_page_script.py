@@ -111,7 +111,7 @@ function connect() {
   const socket = new WebSocket((location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + '/ws/predictions');
   socket.onopen = () => { if (state.key) socket.send(JSON.stringify({key: state.key})); };
   socket.onmessage = event => {
-    const said = JSON.parse(event.data); state.wait = 500; problem(''); live('live', 'ok');
+    const said = JSON.parse(event.data); state.wait = 500; problem(said.problem || ''); live(said.problem ? 'waiting' : 'live', said.problem ? 'bad' : 'ok');
     state.age = 1000 * said.age_seconds; state.heard = Date.now();
     if (said.type === 'predictions') { state.said = said.predictions; state.closes = said.closes; state.at = said.at; show(); about(); }
     else when();

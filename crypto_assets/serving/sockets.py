@@ -1,4 +1,4 @@
-"""The WebSocket: the forecasts of now at once, then those of every hour as it closes, until the client leaves."""
+"""The WebSocket: the forecasts of now (or why there are none) at once, then those of every hour, until the client leaves."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ async def follow(socket: WebSocket, service: Service, keys: Keys) -> None:
     service.listeners.add(news)
     reading = asyncio.create_task(_until_gone(socket))
     try:
-        with contextlib.suppress(StaleDataError):
-            await socket.send_json(service.message(service.published))
+        await socket.send_json(_first(service))
         while not reading.done():
             waiting = asyncio.create_task(news.get())
             await asyncio.wait({waiting, reading}, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
@@ -43,10 +42,26 @@ async def follow(socket: WebSocket, service: Service, keys: Keys) -> None:
             else:
                 waiting.cancel()
                 if not reading.done():
-                    await socket.send_json({"type": "heartbeat", "age_seconds": service.age().total_seconds()})
+                    await socket.send_json(_still(service))
     finally:
         service.listeners.discard(news)
         reading.cancel()
+
+
+def _first(service: Service) -> dict[str, Any]:
+    try:
+        return service.message(service.published)
+    except StaleDataError:
+        return _still(service)
+
+
+def _still(service: Service) -> dict[str, Any]:
+    """What a listener is told while nothing is new; `problem` says what is wrong, and is empty when all is well."""
+    try:
+        _, problem = service.published, service.problem
+    except StaleDataError as error:
+        problem = str(error)
+    return {"type": "heartbeat", "age_seconds": service.age().total_seconds(), "problem": problem}
 
 
 async def _until_gone(socket: WebSocket) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -59,7 +61,9 @@ def test_two_processes_have_the_losses_of_one(tmp_path):
         "--rdzv-endpoint",
         "127.0.0.1:0",
     ]
-    done = subprocess.run([sys.executable, *launch, str(script), str(tmp_path)], capture_output=True, text=True, check=False)
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}  # a script's own folder is on its path
+    command = [sys.executable, *launch, str(script), str(tmp_path)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     both = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
     assert both[0] == both[1]

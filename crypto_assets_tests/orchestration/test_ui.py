@@ -96,7 +96,7 @@ def skip_greeting(page) -> None:
 
 def test_the_page_of_the_forecasts_is_up_and_waits_for_a_stream(servers, browser):
     page = page_of(browser, servers[3])
-    page.get_by_text("the stream is not running").or_(page.locator(".coin").first).first.wait_for()
+    page.get_by_text("run `crypto-assets stream` for this lake").wait_for()
     page.close()
 
 
