@@ -26,6 +26,7 @@ MODEL, STRATEGY = "lightgbm", "relative_24h"
 LOOK_S = 1.0
 """Seconds between two looks for a closed hour."""
 LIMITS = ("none", "prudent")
+MONTH = re.compile(r"\d{4}-\d\d")
 screen = Console(stderr=True)
 
 
@@ -47,12 +48,19 @@ def run(
 ) -> dict[str, Any]:
     """Trade on paper until Ctrl-C, SIGTERM, `minutes` or `until`, or to the end of a replay; returns the account."""
     asked = {"model": model, "strategy": strategy, "capital_usd": capital, "limits": _limits(limits), "files": files}
-    days = None if replay is None else days_of(replay)
+    if replay is None:
+        _check(asked)
+        return _follow(_settings(lake, symbols), name, asked, minutes, until, metrics_port)
+    if minutes is not None or until is not None:
+        raise SettingsError(
+            "--minutes and --until end a live account: a replay ends with its days, --replay 2024-11-05..2024-11-09"
+        )
+    first, last = days_of(replay)
     _check(asked)
     settings = _settings(lake, symbols)
-    if days is not None:
-        return _replay(settings, name, asked, *days, speed, metrics_port)
-    return _follow(settings, name, asked, minutes, until, metrics_port)
+    if MONTH.fullmatch(replay):
+        first, last = _of_month(settings, model, first, last)
+    return _replay(settings, name, asked, first, last, speed, metrics_port)
 
 
 def parity(
@@ -77,7 +85,7 @@ def parity(
     whole = Lake(settings.lake)
     with (
         tempfile.TemporaryDirectory(prefix="parity-") as folder,
-        _past(settings, Path(folder), "parity", asked, first) as lived,
+        _past(settings, Path(folder), "parity", asked, first, last) as lived,
     ):
         for hour in lived.through(midnight(last) + DAY, None if in_process else speed):
             _say(hour, lived.plan)
@@ -133,21 +141,26 @@ class _Lived:
 
 @contextmanager
 def _past(
-    settings: Settings, folder: Path, name: str, asked: dict[str, Any], first: date, root: Path | None = None
+    settings: Settings, folder: Path, name: str, asked: dict[str, Any], first: date, last: date, root: Path | None = None
 ) -> Iterator[_Lived]:
-    """The lake as of `first`, or as of the hour an account stands at, and the account (its ledger under `root`)."""
-    from crypto_assets.evaluation.replayed import PastLake, open_hot_of
+    """The lake as of `first`, or as of the hour an account stands at, and the account (its ledger under `root`).
+
+    Raises LakeError, before anything is written, where the lake has not all it takes to live from `first` to `last`.
+    """
+    from crypto_assets.evaluation.replayed import PastLake, check_livable, open_hot_of
     from crypto_assets.lake import Lake
     from crypto_assets.trading.paper import Plan
     from crypto_assets.trading.paper_ledger import PaperLedger, ledger_path
 
+    whole = Lake(settings.lake)
+    check_livable(whole, asked["model"], first, last)
     with ExitStack() as stack:
         ledger = PaperLedger(ledger_path(root or folder, name))
         stack.callback(ledger.close)
         plan = Plan(name=name, symbols=tuple(settings.symbols), begins=midnight(first), **asked)
         newest = ledger.newest()
         today = first if newest is None else max(first, newest["ts"].date())
-        past = PastLake(Lake(settings.lake), folder, today)
+        past = PastLake(whole, folder, today)
         hot = open_hot_of(past)
         stack.callback(hot.close)
         lived = _Lived(settings, past, hot, ledger, plan)
@@ -163,7 +176,7 @@ def _replay(
     from crypto_assets.evaluation.paper import summary
 
     folder = folder_of(settings.lake, name)
-    with _past(settings, folder, name, asked, first, root=settings.lake) as lived, stopping() as stop:
+    with _past(settings, folder, name, asked, first, last, root=settings.lake) as lived, stopping() as stop:
         screen.print(f"paper      {first} to {last} lived through again; ledger {lived.ledger.path}", highlight=False)
         with _metrics(lived.ledger, lived.plan, lived.trader.newest, lambda: lived.trader.at, metrics_port):
             for hour in lived.through(midnight(last) + DAY, speed):
@@ -176,6 +189,7 @@ def _replay(
         is_done = lived.trader.at >= midnight(last) + DAY
     if is_done:
         shutil.rmtree(folder, ignore_errors=True)
+    _conclude(settings, result, "over" if is_done else "stopped, the same command goes on")
     return result
 
 
@@ -220,7 +234,23 @@ def _follow(
                 break
             stop.wait(LOOK_S)
         paper_report.write_due(lake.root, ledger, plan)
-        return summary(ledger, plan)
+        result = summary(ledger, plan)
+        _conclude(settings, result, "stopped, the same command goes on")
+        return result
+
+
+def _conclude(settings: Settings, result: dict[str, Any], how: str) -> None:
+    """Say where the account stands."""
+    from crypto_assets.evaluation.paper_report import reports_folder
+
+    gain = result["equity_usd"] / result["capital_usd"] - 1
+    screen.print(
+        f"{how}: equity {result['equity_usd']:,.2f} ({gain:+.2%}) after {result['hours']} hours, {result['fills']} fills, "
+        f"{result['limited']} orders cut by a limit, {result['complaints']} complaints; "
+        f"days in {reports_folder(settings.lake, result['name'])}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _live_plan(settings: Settings, hot: Any, ledger: Any, name: str, asked: dict[str, Any]) -> Any:
@@ -250,7 +280,7 @@ def strategy_line(plan: Any) -> str:
 def days_of(text: str) -> tuple[date, date]:
     """First and last day of `2024-11`, `2024-11-05` or `2024-11-05..2024-11-09`. Raises SettingsError for anything else."""
     try:
-        if re.fullmatch(r"\d{4}-\d\d", text):
+        if MONTH.fullmatch(text):
             first = date.fromisoformat(f"{text}-01")
             return first, (first + timedelta(days=32)).replace(day=1) - DAY
         begin, _, end = text.partition("..")
@@ -261,9 +291,26 @@ def days_of(text: str) -> tuple[date, date]:
     return days
 
 
+def _of_month(settings: Settings, model: str, first: date, last: date) -> tuple[date, date]:
+    """Those days of a month that the lake and the model have. Raises LakeError where there is none."""
+    from crypto_assets.evaluation.replayed import begun
+    from crypto_assets.lake import Lake
+    from crypto_assets.market.errors import LakeError
+
+    whole = Lake(settings.lake)
+    there, start = whole.days("curated/candles"), begun(whole, model)
+    found = [day for day in there[1:] if max(first, start) <= day <= last]
+    if not found:
+        has = f"candles from {there[0]} to {there[-1]}" if there else "no candles"
+        raise LakeError(f"{whole.root} has {has}, and {model} from {start} on, nothing of {first:%Y-%m}: name another month")
+    if (found[0], found[-1]) != (first, last):
+        screen.print(f"of {first:%Y-%m} there is {found[0]} to {found[-1]}", highlight=False)
+    return found[0], found[-1]
+
+
 def _check(asked: dict[str, Any]) -> None:
     """Refuse what no account can be, before anything is opened."""
-    from crypto_assets.evaluation.paper import members_of
+    from crypto_assets.evaluation.closed_hour import members_of
     from crypto_assets.trading.paper import Plan
 
     Plan(name="asked", symbols=(), begins=datetime(2024, 1, 1, tzinfo=UTC), **asked)

@@ -104,7 +104,7 @@ def from_tables(
     for n, symbol in enumerate(symbols):
         rows = matrix.filter(pl.col("symbol") == symbol)
         at = _positions(rows["ts"], ts)
-        x[at, n] = rows.select(pl.col(c).cast(pl.Float32).fill_null(float("nan")) for c in names).to_numpy() if names else 0
+        x[at, n] = rows.select(pl.col(names).cast(pl.Float32).fill_null(float("nan"))).to_numpy() if names else 0
         r[at, n] = rows["return_1h"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         listed[at, n] = True
         truth = labels.filter((pl.col("symbol") == symbol) & pl.col("ts").is_between(first, last))

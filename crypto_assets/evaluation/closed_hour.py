@@ -24,7 +24,7 @@ from crypto_assets.features import FeatureFamily
 from crypto_assets.features import families as all_families
 from crypto_assets.lake import Field, Lake, Reader, derive
 from crypto_assets.lake.hot import Hot, HotStore, open_hot
-from crypto_assets.market.errors import StaleDataError
+from crypto_assets.market.errors import SettingsError, StaleDataError
 from crypto_assets.market.time import DAY, HOUR, Window, midnight
 from crypto_assets.models._base import Forecast, forecast_table
 from crypto_assets.models.checkpoint import Checkpoint
@@ -177,29 +177,43 @@ def close_newest(lake: Lake, settings: Settings) -> Closed:
     return closed
 
 
-def forecasts_at(lake: Lake, panel: Panel, at: datetime, names: Sequence[str] = tuple(MODELS)) -> pl.DataFrame:
-    """Rows of `forecasts/latest` for the panel's hour `at`, of every model in `names` that has a checkpoint for it."""
+def forecasts_at(lake: Lake, panel: Panel, at: datetime, only: str | None = None) -> pl.DataFrame:
+    """Rows of `forecasts/latest` for the panel's hour `at`, of every model that has a checkpoint for it and their combinations.
+
+    `only` one of them, then nothing is computed that it does not need. Raises SettingsError for one that is not known.
+    """
     window = Window(at, at + HOUR)
     listed = panel.listed_TN[panel.slice(window)]
     members: dict[str, tuple[Forecast, Checkpoint]] = {}
-    for name in names:
+    for name in tuple(MODELS) if only is None else members_of(only):
         if (checkpoint := newest_checkpoint(lake, name, at)) is not None:
             members[name] = forecast_window(checkpoint, panel, window), checkpoint
     parts = [
         forecast.table(name, fit.version, fit.trained_until, listed).with_columns(model=pl.lit(name))
         for name, (forecast, fit) in members.items()
+        if only in (None, name)
     ]
-    pools = {name: made_of for name, made_of in COMBINATIONS.items() if name != FUSED}
+    pools = {name: made_of for name, made_of in COMBINATIONS.items() if name != FUSED and only in (None, name)}
     for name, (combined, used) in combine({name: f for name, (f, _) in members.items()}, pools).items():
         version = combined_version(name, [members[m][1].version for m in used])
         until = max(members[m][1].trained_until for m in used)
         parts.append(combined.table(name, version, until, listed).with_columns(model=pl.lit(name)))
-    if chosen := {name: members[name] for name in members_among(list(members))}:
+    if only in (None, FUSED) and (chosen := {name: members[name] for name in members_among(list(members))}):
         columns = [c for c in ForecastsLatest.schema() if c != "model"]
         parts.append(_fused(lake, panel, at, chosen).select(columns).with_columns(model=pl.lit(FUSED)))
     if not parts:
         return ForecastsLatest.empty()
     return ForecastsLatest.shape(pl.concat(parts)).sort(list(ForecastsLatest.key))
+
+
+def members_of(model: str) -> tuple[str, ...]:
+    """The models that must forecast so that `model` can. Raises SettingsError for one that is not known."""
+    if model in MODELS:
+        return (model,)
+    if model in COMBINATIONS:
+        made_of = COMBINATIONS[model]
+        return tuple(name for name in MODELS if name in {*made_of.direction, *made_of.variance})
+    raise SettingsError(f"no model {model!r}: choose one of {', '.join([*MODELS, *COMBINATIONS])}")
 
 
 def _fused(lake: Lake, panel: Panel, at: datetime, members: Mapping[str, tuple[Forecast, Checkpoint]]) -> pl.DataFrame:

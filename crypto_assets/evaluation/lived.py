@@ -129,8 +129,13 @@ class Replayed:
             raise StaleDataError(f"the stream ended: {self._failure}") from self._failure
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        answer = self._client.request(method, path, json=body)
-        answer.raise_for_status()
+        import httpx
+
+        try:
+            answer = self._client.request(method, path, json=body)
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise StaleDataError(f"the sandbox does not answer ({error}): start the replay again, it goes on") from error
         return answer.json()
 
 

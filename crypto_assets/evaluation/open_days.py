@@ -126,8 +126,8 @@ class OpenDays:
         return rows
 
     def _context(self, first: datetime, columns: tuple[str, ...]) -> Panel | None:
-        """The lake's part of the panel, laid out again only when its files changed."""
-        key = (first, self._kept.changes, columns)
+        """The lake's part of the panel, laid out again only when the matrix changed."""
+        key = (first, self._kept.state(MATRIX), columns)
         if self._past is None or self._past[0] != key:
             rows = self._kept.scan(MATRIX, first - CONTEXT, first).collect()
             if rows.is_empty():

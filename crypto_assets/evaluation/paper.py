@@ -17,15 +17,13 @@ from typing import Any
 import polars as pl
 
 from crypto_assets.curation import discover as curated
-from crypto_assets.evaluation.closed_hour import first_open_day, forecasts_at, mirror, raw_now
+from crypto_assets.evaluation.closed_hour import first_open_day, forecasts_at, members_of, mirror, raw_now
 from crypto_assets.evaluation.open_days import OpenDays
-from crypto_assets.evaluation.walkforward import COMBINATIONS
 from crypto_assets.features import FeatureFamily
 from crypto_assets.lake import Lake, derive
 from crypto_assets.lake.hot import HotStore
-from crypto_assets.market.errors import CheckpointError, SettingsError, StaleDataError
+from crypto_assets.market.errors import CheckpointError, StaleDataError
 from crypto_assets.market.time import HOUR, Window
-from crypto_assets.models.registry import MODELS
 from crypto_assets.sources import Source, discover
 from crypto_assets.sources.stream.writer import closed_hours
 from crypto_assets.trading import paper
@@ -55,7 +53,7 @@ class Trader:
         keeps: bool = False,
     ) -> None:
         self.lake, self.hot, self.ledger, self.plan, self._now, self._keeps = lake, hot, ledger, plan, now, keeps
-        self._names = members_of(plan.model)
+        members_of(plan.model)  # an unknown one is refused before anything is opened
         self._sources: dict[str, Source] = dict(discover())
         self._raw = raw_now(lake, hot, self._sources)
         self._days = OpenDays(lake, hot, plan.symbols, families=families, sources=self._sources)
@@ -112,7 +110,7 @@ class Trader:
         self._days.close()
 
     def _forecasts(self, at: datetime) -> pl.DataFrame:
-        rows = forecasts_at(self.lake, self._days.panel(at), at, self._names).filter(pl.col("model") == self.plan.model)
+        rows = forecasts_at(self.lake, self._days.panel(at), at, self.plan.model)
         if rows.is_empty():
             raise CheckpointError(f"no checkpoint of {self.plan.model} for {at}: train it")
         if self._keeps:
@@ -135,16 +133,6 @@ class Trader:
         if end < window.end:
             rows += [self._bars(day) for day in Window(end, window.end).chunks(1)]
         return pl.concat(rows)
-
-
-def members_of(model: str) -> tuple[str, ...]:
-    """The models that must forecast so that `model` can. Raises SettingsError for one that is not known."""
-    if model in MODELS:
-        return (model,)
-    if model in COMBINATIONS:
-        made_of = COMBINATIONS[model]
-        return tuple(name for name in MODELS if name in {*made_of.direction, *made_of.variance})
-    raise SettingsError(f"no model {model!r}: choose one of {', '.join([*MODELS, *COMBINATIONS])}")
 
 
 def line(hour: Hour, plan: Plan) -> str:

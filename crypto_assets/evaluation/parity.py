@@ -5,7 +5,8 @@ hours. Both begin their volatilities at the same bar, because a sum depends on w
 every hour, every fill, and the account's equity at every close.
 
 Tolerance: none, but for models whose answer is a matrix product. There the order of additions inside a product depends on how
-many rows are multiplied at once, and a batch multiplies a whole window where an hour is a handful of rows.
+many rows are multiplied at once, and a batch multiplies a whole window where an hour is a handful of rows. A mean may be
+nought, so what is forgiven there is a share of a hundredth of the standard deviation, where that is more.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from typing import Any
 
 import polars as pl
 
-from crypto_assets.evaluation.closed_hour import ForecastsLatest
-from crypto_assets.evaluation.paper import members_of
+from crypto_assets.evaluation.closed_hour import ForecastsLatest, members_of
 from crypto_assets.evaluation.walkforward import COMBINATIONS
 from crypto_assets.lake import Lake
 from crypto_assets.market.errors import LakeError
@@ -32,6 +32,8 @@ EXACT = ("base_rate", "coin_prior", "reversal", "last_rv", "ewma", "lightgbm")
 """Models that make each row by itself, or by trees: no tolerance."""
 TOLERANCE = 1e-5
 """Relative, of the others: single precision has 24 bits, a product of a few hundred terms loses some of them."""
+LEAST = {"mean": 0.01 * (pl.col("log_var") / 2).exp()}
+"""Column -> what the tolerance is a share of where the value is less: a sum of terms of that order in single precision."""
 FORECAST = ("p_up", "mean", "log_var", "p_beats_median", "realised_var", "model_version")
 TRADE = ("side", "quantity", "price", "fee_usd", "slippage_usd", "realised_pnl_usd")
 EQUITY = ("equity_usd", "cash_usd")
@@ -112,7 +114,8 @@ def differences(
     for column in columns:
         a, b = pl.col(column), pl.col(f"{column}_lived")
         is_number = met.schema[column].is_numeric()
-        within = ((a - b).abs() <= tolerance * pl.max_horizontal(a.abs(), b.abs())) if is_number else a.eq_missing(b)
+        sizes = (a.abs(), b.abs(), *(size for name, size in LEAST.items() if name == column))
+        within = ((a - b).abs() <= tolerance * pl.max_horizontal(*sizes)) if is_number else a.eq_missing(b)
         off = met.filter(~(within.fill_null(False) | (a.is_null() & b.is_null())))
         if off.height:
             first = off.row(0, named=True)

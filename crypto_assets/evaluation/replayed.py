@@ -15,18 +15,24 @@ from pathlib import Path
 
 import polars as pl
 
+from crypto_assets.evaluation.closed_hour import members_of
+from crypto_assets.evaluation.walkforward import COMBINATIONS
 from crypto_assets.lake import Lake
 from crypto_assets.lake.hot import Hot, HotStore, SqliteHot
 from crypto_assets.lake.store import write_parquet
-from crypto_assets.market.errors import LakeError
+from crypto_assets.market.errors import CheckpointError, LakeError
 from crypto_assets.market.time import DAY, HOUR, Window, midnight
 from crypto_assets.sources import Source, discover
 from crypto_assets.sources.stream import polling
 from crypto_assets.sources.stream.tables import kind
 from crypto_assets.sources.stream.writer import mark
 
-TABLES = ("raw", "curated", "features")
-"""Layers whose days are revealed one by one."""
+LAYERS = ("raw", "curated", "features", "labels", "forecasts", "fusion")
+"""Layers whose days are revealed once they are over."""
+LABELS = "labels"
+"""The layer that is a day later: the last outcome of a day closes at the end of the next."""
+OWN = "forecasts/latest"
+"""What a replay writes itself."""
 VALUES = ("open", "high", "low", "close", "volume", "quote_volume_usd", "trades", "taker_buy_volume")
 
 
@@ -42,14 +48,14 @@ class PastLake:
                 f"{whole.root} has no candles of {today - DAY}, the day before the replay: build it, or begin later"
             )
         self.whole, self.lake, self.today = whole, Lake(folder), today
-        for layer in TABLES:
-            shutil.rmtree(folder / layer, ignore_errors=True)  # of links: what they lead to stays
-        (folder / "models").unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
+        for table in _tables(self.lake):
+            shutil.rmtree(table)  # of links: what they lead to stays
+        (folder / "models").unlink(missing_ok=True)
         shutil.copyfile(whole.root / "world.json", folder / "world.json")
-        for table in (folder_ for layer in TABLES for folder_ in (whole.root / layer).glob("*") if folder_.is_dir()):
+        for table in _tables(whole):
             for day in table.glob("date=*"):
-                if day.name.removeprefix("date=") < today.isoformat():
+                if day.name.removeprefix("date=") < self._open(table).isoformat():
                     self._link(day)
         if (whole.root / "models").is_dir():
             (folder / "models").symlink_to(whole.root / "models")
@@ -57,16 +63,56 @@ class PastLake:
     def reveal(self, at: datetime) -> None:
         """The daily runs up to the hour `at` are done: every day that has ended by then is there."""
         while midnight(self.today) + DAY <= at:
-            for layer in TABLES:
-                for day in (self.whole.root / layer).glob(f"*/date={self.today.isoformat()}"):
+            for table in _tables(self.whole):
+                day = table / f"date={self._open(table).isoformat()}"
+                if day.is_dir():
                     self._link(day)
             self.today += DAY
+
+    def _open(self, table: Path) -> date:
+        """The first day that is not there yet."""
+        return self.today - DAY if table.parent.name == LABELS else self.today
 
     def _link(self, day: Path) -> None:
         to = self.lake.root / day.relative_to(self.whole.root)
         to.parent.mkdir(parents=True, exist_ok=True)
         if not to.exists():
             to.symlink_to(day)
+
+
+def _tables(lake: Lake) -> list[Path]:
+    """The folders of the tables that are revealed."""
+    found = (folder for layer in LAYERS for folder in (lake.root / layer).glob("*"))
+    return [folder for folder in found if folder.is_dir() and folder != lake.root / OWN]
+
+
+def begun(whole: Lake, model: str) -> date:
+    """The first day that `model` can forecast: when its last member begins, or its first where it is made of any.
+
+    Raises SettingsError for a model that is not known, CheckpointError for one without a checkpoint.
+    """
+    names = members_of(model)
+    first = [min((f.name for f in (whole.root / "models" / name).glob("fold=*")), default=None) for name in names]
+    is_whole = model not in COMBINATIONS or COMBINATIONS[model].whole
+    missing = [name for name, fold in zip(names, first, strict=True) if fold is None]
+    if len(missing) == len(names) or (is_whole and missing):
+        raise CheckpointError(f"{whole.root} has no checkpoint of {', '.join(missing)}: run `crypto-assets train` for it")
+    found = [date.fromisoformat(fold.removeprefix("fold=")) for fold in first if fold is not None]
+    return max(found) if is_whole else min(found)
+
+
+def check_livable(whole: Lake, model: str, first: date, last: date) -> None:
+    """Raise LakeError unless the lake has every day from the one before `first` to `last`, and the model from then on."""
+    there = set(whole.days("curated/candles"))
+    missing = [day for day in (first + n * DAY for n in range(-1, (last - first).days + 1)) if day not in there]
+    if missing:
+        has = f"it has {min(there)} to {max(there)}" if there else "it has none"
+        raise LakeError(
+            f"{whole.root} has no candles of {missing[0]}, {has}; days from {first} to {last} need those and the day before: "
+            f"build them, or name other days"
+        )
+    if (start := begun(whole, model)) > first:
+        raise LakeError(f"{model} has no checkpoint before {start}, the first day asked for is {first}: begin there")
 
 
 class Feeder:

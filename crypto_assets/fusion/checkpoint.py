@@ -77,7 +77,7 @@ class FusionCheckpoint:
             "parts": parts,
             "intervals": list(self.intervals),
         }
-        return Checkpoint(NAME, tuple(self.members), (), self.start, self.start, config, tensors)
+        return Checkpoint(NAME, tuple(sorted(self.members)), (), self.start, self.start, config, tensors)
 
     def save(self, folder: Path) -> Path:
         """Write `weights.safetensors` and `config.json` atomically; returns the folder."""

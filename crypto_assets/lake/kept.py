@@ -41,6 +41,10 @@ class Kept:
         found = [self._look(name, (at - back).date()) for name, back in self.back.items()]
         self.changes += any(found)
 
+    def state(self, table: str) -> object:
+        """Of what is kept of a table: equal to an earlier one where nothing of it has changed since."""
+        return tuple(self._tables[table].stamps.items())
+
     def frame(self, table: str) -> pl.DataFrame | None:
         """All that is kept of a table, or None where it has no day."""
         return self._tables[table].whole

@@ -152,13 +152,16 @@ def running(
     """The server as a child process; yields its address once it accepts connections, and stops it at the end.
 
     `at` starts its clock there, standing still unless `speed` is given; `replay` is a lake whose history it serves. The child
-    ends with this process, however that ends. Raises SettingsError with what the child said when it does not come up.
+    ends with this process, however that ends, but not by Ctrl-C: its parent may have an hour to finish. Raises SettingsError
+    with what the child said when it does not come up.
     """
     command = [sys.executable, "-m", __name__, "--market", market, "--seed", str(seed), "--port", str(port), "--attached"]
     command += [part for rule in faults for part in ("--fault", rule)]
     options = {"--at": at and at.isoformat(), "--speed": speed, "--replay": replay}
     command += [part for name, value in options.items() if value is not None for part in (name, str(value))]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment())
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment(), start_new_session=True
+    )
     try:
         yield _address(child)
     finally:

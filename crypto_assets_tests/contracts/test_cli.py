@@ -191,6 +191,7 @@ BAD = [
     ("paper --limits wild", r"--limits 'wild': choose one of none, prudent"),
     ("paper --replay november", r"--replay 'november': write a month 2024-11"),
     ("paper --replay 2024-11-05..2024-11-01", r"2024-11-05 is after 2024-11-01: swap"),
+    ("paper --replay 2024-11 --minutes 5", r"--minutes and --until end a live account: a replay ends with its days"),
     ("paper --until tomorrow", r"--until 'tomorrow' is not a time"),
     ("parity --from 2024-02-02 --to 2024-02-01", r"2024-02-02 is after 2024-02-01: swap"),
     ("parity --from 2024-02-01 --to 2024-02-30", r"--to '2024-02-30' is not a date"),

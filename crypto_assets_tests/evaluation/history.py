@@ -42,6 +42,7 @@ def build(lake: Lake, families: Sequence[FeatureFamily], models: Sequence[str] =
             for chunk in Window(begin, end).chunks(CURATED_DAYS):
                 lake.write(step.table, derive(step, lake, chunk), chunk)
     labels = derive(LABELS, lake, Window(first, end))
+    lake.write(LABELS.table, labels, Window(first, end))
     (fold,) = walk_forward(first.date(), TODAY, (end - DAY).date(), "2w")
     panel = from_tables(lake.scan("features/matrix").collect(), labels, SYMBOLS)
     for name in models:

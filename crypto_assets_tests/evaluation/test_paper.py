@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from crypto_assets.evaluation import closed_hour, paper_report, parity
 from crypto_assets.evaluation import paper as trading
-from crypto_assets.evaluation import paper_report, parity
 from crypto_assets.evaluation.paper import Trader
 from crypto_assets.evaluation.replayed import Feeder, PastLake, open_hot_of
 from crypto_assets.features import families
@@ -153,7 +153,7 @@ def test_what_cannot_be_lived_through_is_refused(whole, tmp_path):
     with pytest.raises(LakeError, match="has no candles of"):
         PastLake(whole, tmp_path, date(2020, 1, 1))
     with pytest.raises(SettingsError, match="no model 'oracle'"):
-        trading.members_of("oracle")
+        closed_hour.members_of("oracle")
     with closing(PaperLedger(tmp_path / "x.sqlite")) as ledger, pytest.raises(LakeError, match="forecasts/har"):
         parity.compare(whole, pl.DataFrame(), ledger, Plan("x", "har", "relative_24h", SYMBOLS, BEGINS), END)
 

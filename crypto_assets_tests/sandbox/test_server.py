@@ -1,5 +1,9 @@
 """The server's wire formats and parameters, its faults, and how it is started and stopped."""
 
+import os
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -238,6 +242,31 @@ def test_running_starts_a_process_of_its_own_and_stops_it():
         assert httpx.get(f"{url}/cboe/x", trust_env=False).status_code == 500
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health", trust_env=False)
+
+
+def test_ctrl_c_in_a_terminal_does_not_end_the_server_before_its_parent():
+    """The terminal interrupts every process of the group at once."""
+    parent = """
+import signal, time, urllib.request
+from crypto_assets.sandbox.server import running
+hit = []
+signal.signal(signal.SIGINT, lambda *_: hit.append(1))
+with running("null", 3) as url:
+    print("up", flush=True)
+    while not hit:
+        time.sleep(0.05)
+    print(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url + "/health").status, flush=True)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], stdout=pipe, text=True, start_new_session=True, env=environment
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "up\n"
+        os.killpg(child.pid, signal.SIGINT)
+        assert child.stdout.readline() == "200\n"
+        assert child.wait(60) == 0
 
 
 def test_running_says_why_it_does_not_start():
