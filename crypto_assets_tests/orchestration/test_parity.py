@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import polars as pl
 import pytest
 
@@ -37,32 +31,35 @@ def test_a_lake_without_forecasts_is_told_and_nothing_is_run(tmp_path):
     assert "no day has both" in found.metadata["reason"].value
 
 
+@pytest.mark.parametrize(
+    ("texts", "status", "passes"), [((), 0, True), (("forecasts mean: 1 rows differ",), 1, False), ((), 1, False)]
+)
+def test_it_passes_where_nothing_differs_and_the_command_says_so(texts, status, passes):
+    found = {"differences": [{"text": t} for t in texts], "largest": {"forecasts": 0.0, "trades": 0.0}}
+    said = parity.verdict("2024-03-13", {**found, "forecasts": 9, "trades": 2, "hours": 4, "tolerance": 0.0}, status)
+    assert (said.passed, said.metadata["exit"].value) == (passes, status)
+
+
 @pytest.mark.slow
-def test_history_lived_through_on_the_wire_is_the_batch_and_a_changed_forecast_is_found(tmp_path):
-    """A day through sandbox, sockets, hot store, features, forecasts, account; then one forecast of the batch is changed."""
+def test_a_day_lived_through_on_the_wire_is_the_batch_but_for_the_one_forecast_that_was_changed_there(tmp_path):
+    """Sandbox, sockets, hot store, features, forecasts, account: every other forecast, all trades and the equity to the bit.
+
+    What was changed is not traded, so that it shows nowhere else.
+    """
     lake = history.build(Lake(tmp_path), list(families().values()), days=1)
+    day = Window(midnight(TODAY), midnight(TODAY) + DAY)
+    rows = lake.scan("forecasts/lightgbm", day.start, day.end).collect()
+    at = (pl.col("ts") == day.start + 2 * HOUR) & (pl.col("symbol") == "ADA") & (pl.col("horizon") == "24h")
+    changed = rows.with_columns(p_up=pl.when(at).then(pl.col("p_up") + 1e-9).otherwise("p_up"))
+    lake.write(forecast_table("lightgbm"), changed, day)
+
     defs = build_defs(Settings(lake=lake.root, symbols=SYMBOLS))
     done = defs.resolve_job_def("parity").execute_in_process()
     (found,) = done.get_asset_check_evaluations()
     facts = {name: entry.value for name, entry in found.metadata.items()}
-    assert facts["reason"] == "none"
-    assert found.passed
-    assert facts["largest"] == 0
+    assert facts["reason"].startswith("forecasts p_up: 1 rows differ, at most 1e-09 apart; first 2024-03-13 02:00 ADA 24h:")
+    assert ";" not in facts["reason"].split("ADA 24h:")[1]
+    assert (found.passed, facts["exit"]) == (False, 1)
+    assert facts["largest"] == pytest.approx(1e-9, rel=1e-6)
     assert (facts["day"], facts["forecasts"], facts["hours"]) == (str(TODAY), 24 * 3 * len(SYMBOLS), 25)
     assert facts["trades"] > 10
-
-    day = Window(midnight(TODAY), midnight(TODAY) + DAY)
-    rows = lake.scan("forecasts/lightgbm", day.start, day.end).collect()
-    at = (pl.col("ts") == day.start + 2 * HOUR) & (pl.col("symbol") == "ADA") & (pl.col("horizon") == "24h")
-    changed = rows.with_columns(p_beats_median=pl.when(at).then(pl.col("p_beats_median") + 1e-9).otherwise("p_beats_median"))
-    lake.write(forecast_table("lightgbm"), changed, day)
-    out = tmp_path / "out.json"
-    command = [sys.executable, "-m", "crypto_assets.cli", "parity", "--from", str(TODAY), "--to", str(TODAY), "--in-process"]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    ended = subprocess.run(
-        [*command, "--lake", tmp_path, "--json", out], capture_output=True, text=True, check=False, env=env, cwd=Path.cwd()
-    )
-    assert ended.returncode == 1
-    (first,) = [d for d in json.loads(out.read_text())["differences"] if d["table"] == "forecasts"]
-    assert (first["column"], first["rows"], first["key"]) == ("p_beats_median", 1, "ADA 24h")
-    assert "2024-03-13 02:00 ADA 24h" in ended.stderr

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from crypto_assets.market.errors import SettingsError
 from crypto_assets.trading import account as a
-from crypto_assets.trading import engine
+from crypto_assets.trading import engine, sweep_kernel, sweep_plain
+from crypto_assets.trading import sweep as sweeps
 from crypto_assets.trading.costs import Costs
 from crypto_assets.trading.grid import Market
-from crypto_assets.trading.sweep import sweep
+from crypto_assets.trading.sweep import COLUMNS, sweep
 
 HOUR = 3_600_000_000
 
@@ -66,6 +67,36 @@ def test_every_account_is_the_engines_account(seed, N, fee, slip, band, is_fundi
             "trades": (h.fills.traded_N != 0).sum(),
         }
         assert rows.row(s, named=True) == pytest.approx(expected, abs=1e-6, rel=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 999), st.integers(1, 3), st.floats(0, 20), st.floats(0, 3000), st.floats(0, 0.2), st.floats(0.2, 3))
+def test_the_pass_in_numpy_gives_the_bits_of_the_compiled_one(seed, N, fee, slip, band, gross):
+    """Accounts that are ruined on the way too: slippage may be a third of what is traded."""
+    T, M, S = 60, 4, 5
+    rng = np.random.default_rng(seed)
+    grid = market(seed, T, M)
+    target = np.where(rng.random((S, T, N)) < 0.3, np.nan, rng.uniform(-2, 2, (S, T, N)))
+    coins = np.array([rng.permutation(M)[:N] for _ in range(S)])
+    grids = [np.ascontiguousarray(x.T) for x in (grid.open_TN, grid.close_TN, grid.rate_TN, grid.mark_TN, grid.delisted_TN)]
+    found = []
+    for accounts in (sweep_plain.accounts, sweep_kernel.accounts):
+        out = np.zeros((S, len(COLUMNS)))
+        accounts(*grids, target, coins, out, 10_000.0, fee * 1e-4, slip * 1e-4, band, gross)
+        found.append(out)
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_small_sweep_and_the_next_one_are_equal(monkeypatch):
+    """The first is made in numpy, the second compiled."""
+    monkeypatch.setattr(sweeps, "_first", iter([True]))
+    used = []
+    for name in ("_plain", "_compiled"):
+        monkeypatch.setattr(sweeps, name, lambda name=name, plain=getattr(sweeps, name): used.append(name) or plain())
+    target = np.random.default_rng(0).uniform(-1, 1, (3, 50, 2))
+    first, second = (sweep(market(1, 50, 2), target, Costs()) for _ in range(2))
+    assert used == ["_plain", "_compiled"]
+    assert first.equals(second)
 
 
 def test_targets_that_do_not_fit_the_market_are_refused():

@@ -53,10 +53,15 @@ def _run(lake: Lake, day: str) -> dg.AssetCheckResult:
             return _said(False, day=day, reason=f"not done in {MINUTES} minutes")
         if not out.exists():
             return _said(False, day=day, reason=done.stderr.strip()[-500:])
-        found = json.loads(out.read_text())
+        return verdict(day, json.loads(out.read_text()), done.returncode)
+
+
+def verdict(day: str, found: dict[str, Any], status: int) -> dg.AssetCheckResult:
+    """Of what the command wrote and how it ended: it passes where nothing differs and the status is 0."""
     texts = [d["text"] for d in found["differences"]]
     facts = {name: found[name] for name in ("forecasts", "trades", "hours", "tolerance")}
-    return _said(not texts, day=day, reason="; ".join(texts) or "none", largest=max(found["largest"].values()), **facts)
+    largest = max(found["largest"].values())
+    return _said(not texts and status == 0, day=day, reason="; ".join(texts) or "none", largest=largest, exit=status, **facts)
 
 
 def _said(passed: bool, **metadata: Any) -> dg.AssetCheckResult:
