@@ -11,7 +11,6 @@ from crypto_assets.fusion import context as contexts
 from crypto_assets.fusion import variational
 from crypto_assets.fusion.calibration import Calibrator, choose
 from crypto_assets.fusion.context import Ranks, Skill
-from crypto_assets.fusion.posterior import sample
 from crypto_assets.fusion.stacking import Problem, design, learn, weights
 
 Array = np.ndarray
@@ -114,12 +113,13 @@ def fit_part(
     if family == "bernoulli":
         rows = np.isfinite(y_TN) & np.isfinite(walked_TN) & (problem.usable_T <= day)[:, None]
         calibrator, scores = choose(walked_TN[rows], y_TN[rows], stack.temper)
-    draws = sample(stack.posterior, samples, np.random.default_rng(seed))
+    draws = stack.draws(samples, np.random.default_rng(seed))
     facts = {
         "rows": stack.rows,
         "temper": stack.temper,
         "spread": stack.spread,
         "losses": stack.losses,
+        "shares": dict(zip(("combination", *members), stack.shares.tolist(), strict=True)),
         "scales": [float(v) for v in _scales(z_MTN)],
         "calibration": calibrator.kind,
         "calibration_scores": scores,

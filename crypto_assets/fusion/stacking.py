@@ -8,6 +8,12 @@ the combination is the pool and moves from it as evidence grows. How far it may 
 chosen by the loss on later rows than the weights were fitted on. Yao, Vehtari, Simpson and Gelman, Using stacking to average
 Bayesian predictive distributions (2018), is the idea; weights there sum to one, here they need not: an average of shrunk
 members is timid.
+
+Beside the combination of probabilities stand the members alone, each as likely beforehand: M + 1 answers, told apart by how
+likely they made later rows (`shares`). What is issued is their average by these odds. That is Bayes over a prior with a point
+at each member, and it bounds the harm of combining: whatever the data, the cumulative tempered log-loss of the average is at
+most ln(M + 1) above the best member's, but for the delay of the labels (Vovk, Aggregating strategies, 1990). A normal prior
+around the pool gives no such bound. Variances and means have the combination alone.
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ import numpy as np
 
 from crypto_assets.fusion import context as contexts
 from crypto_assets.fusion.families import FAMILIES
-from crypto_assets.fusion.posterior import Posterior, Prior, fit, nonnegative, temper
+from crypto_assets.fusion.posterior import Posterior, Prior, fit, nonnegative, sample, temper
 
 Array = np.ndarray
 
@@ -76,14 +82,30 @@ class Stack:
     posterior: Posterior
     losses: dict[str, float]
     """Tempered loss in the walk, by context and spread that were tried."""
+    shares: Array
+    """Odds of the combination, then of each member alone, `[1 + M]`; they sum to 1."""
+
+    def draws(self, count: int, rng: np.random.Generator) -> Array:
+        """`count` draws of the coefficients `[count, d]`, as many of each answer as its odds say."""
+        at = np.round(count * np.cumsum(self.shares)).astype(int)
+        counts = np.diff(at, prepend=0)
+        combined = sample(self.posterior, counts[0], rng) if counts[0] else np.empty((0, len(self.posterior.mode)))
+        alone = np.tile(np.eye(self.members), (1, 1 if self.context == "none" else 2))
+        alone = np.concatenate([np.zeros((self.members, 1)), alone], axis=1)
+        return np.concatenate([combined, np.repeat(alone, counts[1:], axis=0)])
 
 
 @dataclass(frozen=True)
 class Walked:
-    """A walk over the history: `predictor_TN` of each hour from weights fitted on earlier days, and its tempered loss."""
+    """A walk over the history: `predictor_TN` of each hour from weights of earlier days, and its tempered loss by day."""
 
     predictor_TN: Array
-    loss: float
+    loss_D: Array
+
+    @property
+    def loss(self) -> float:
+        """Of all days."""
+        return float(self.loss_D.sum())
 
 
 def prior_of(members: int, context: str, spread: float) -> Prior:
@@ -120,7 +142,7 @@ def weights(coefficients_SD: Array, u_MR: Array | None, members: int) -> Array:
 def learn(problem: Problem, day: int, candidates: tuple[str, ...] = contexts.KINDS) -> tuple[Stack, Array]:
     """Fit on all rows whose outcome may be used on `day`; also the predictor of the walk through them, `[T, N]`.
 
-    Without a row the stack is the prior, which is the pool. A context is kept only where it makes later rows more likely.
+    Without a row the stack is the prior, around the pool. A context is kept only where it makes later rows more likely.
     """
     M = len(problem.z_MTN)
     rows = np.isfinite(problem.y_TN) & np.isfinite(problem.z_MTN).all(axis=0) & (problem.usable_T <= day)[:, None]
@@ -147,8 +169,39 @@ def learn(problem: Problem, day: int, candidates: tuple[str, ...] = contexts.KIN
         design(z, u, centre), y - centre * (problem.family == "gamma"), family, prior_of(M, context, spread), temper=worth
     )
     losses = {f"{name} {s}": walked.loss for (name, s), walked in walks.items()}
-    stack = Stack(problem.family, M, context, spread, centre, worth, len(y), posterior, losses)
-    return stack, walks[context, spread].predictor_TN
+    shares_DA = shares(problem, rows, worth, walks[context, spread].loss_D, day)
+    stack = Stack(problem.family, M, context, spread, centre, worth, len(y), posterior, losses, shares_DA[-1])
+    return stack, _averaged(problem, walks[context, spread].predictor_TN, shares_DA)
+
+
+def shares(problem: Problem, rows_TN: Array, worth: float, combined_D: Array, day: int) -> Array:
+    """Odds of the combination, whose tempered loss by day is `combined_D`, and of each member alone, `[D + 1, 1 + M]`.
+
+    By the day of the history they are for, the last for `day`: from losses on rows that had closed by then, and moved in the
+    walk as often as its weights. Only of probabilities: the combination is everything elsewhere.
+    """
+    family, M = FAMILIES[problem.family], len(problem.z_MTN)
+    days, at = np.unique(problem.day_T, return_inverse=True)
+    if problem.family != "bernoulli":
+        return np.eye(1, 1 + M).repeat(len(days) + 1, axis=0)
+    loss_AD = np.zeros((1 + M, len(days) + 1))
+    loss_AD[0, 1:] = combined_D
+    y, t = problem.y_TN[rows_TN], np.nonzero(rows_TN)[0]
+    for m in range(M):
+        lost = family.loss(problem.z_MTN[m][rows_TN], y)
+        loss_AD[1 + m, 1:] = worth * np.bincount(at[t], weights=lost, minlength=len(days))
+    total_AD = np.cumsum(loss_AD, axis=1)
+    when = np.append(days[np.arange(len(days)) // EVERY_DAYS * EVERY_DAYS], day)
+    upto = np.searchsorted(days, when - contexts.closing_days(problem.hours), side="right")
+    known_DA = total_AD[:, upto].T
+    odds_DA = np.exp(known_DA.min(axis=1, keepdims=True) - known_DA)
+    return odds_DA / odds_DA.sum(axis=1, keepdims=True)
+
+
+def _averaged(problem: Problem, combined_TN: Array, shares_DA: Array) -> Array:
+    """The predictor of the walk: the combination's and the members' by their odds."""
+    share_TA = shares_DA[np.unique(problem.day_T, return_inverse=True)[1]] if len(problem.day_T) else shares_DA[:0]
+    return share_TA[:, :1] * combined_TN + np.einsum("tm,mtn->tn", share_TA[:, 1:], problem.z_MTN)
 
 
 def _walk(
@@ -176,15 +229,15 @@ def _walk(
     out = {}
     for spread in spreads:
         prior = prior_of(M, context, spread)
-        predictor, total, w = np.full(problem.y_TN.shape, np.nan), 0.0, prior.mean
+        predictor, lost, w = np.full(problem.y_TN.shape, np.nan), np.zeros(len(days)), prior.mean
         for i, (x, y, known) in enumerate(pieces):
             if i % EVERY_DAYS == 0:
                 upto = int(np.searchsorted(days, days[i] - contexts.closing_days(problem.hours), side="right"))
                 w = _quadratic(prior, worth * slopes[upto], worth * curvatures[upto])
             z = x @ w + centre
             predictor[starts[i] : ends[i]] = z.reshape(-1, problem.y_TN.shape[1])
-            total += float(np.sum(family.loss(z[known], y[known])))
-        out[spread] = Walked(predictor, worth * total)
+            lost[i] = np.sum(family.loss(z[known], y[known]))
+        out[spread] = Walked(predictor, worth * lost)
     return out
 
 
