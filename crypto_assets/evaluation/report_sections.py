@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -19,6 +19,8 @@ SUSPICIOUS_ACCURACY = 0.60
 SUSPICIOUS_SHARPE = 2.0
 IN_THE_SET = 0.05
 """p-value from which a model is in the 95 % confidence set."""
+COPY = 0.98
+"""Correlation of log-odds from which a member is called a copy of another."""
 MAX_COINS = 30
 """Coins whose series are drawn; more would make the file heavy."""
 
@@ -292,7 +294,8 @@ def members(findings: Findings) -> str:
                 f"similarity of the members, {label}",
             )
             right = f"<div><h3>How alike they are (correlation)</h3>{right}</div>"
-        panes[target] = (label, f'<div class="two"><div><h3>What each has learned</h3>{left}</div>{right}</div>')
+        pane = f'<div class="two"><div><h3>What each has learned</h3>{left}</div>{right}</div>'
+        panes[target] = (label, pane + "".join(paragraph(text) for text in _remarks(rows, names, matrix)))
     if not panes:
         return ""
     return section(
@@ -303,6 +306,24 @@ def members(findings: Findings) -> str:
         tabs("members", panes),
         _weights(findings),
     )
+
+
+def _remarks(rows: Mapping[str, Mapping[str, Any]], names: Sequence[str], matrix: Any) -> list[str]:
+    """Which members have shown no skill, and which are as good as copies of each other."""
+    members = [m for m in rows if m not in ("fused", "pool", "oracle")]
+    idle = [words.short_name(m) for m in members if (rows[m].get("log_loss_skill_ci95") or (0,))[0] <= 0]
+    pairs = [
+        f"{words.short_name(a)} and {words.short_name(b)}"
+        for i, a in enumerate(names)
+        for j, b in enumerate(names)
+        if i < j and a in members and b in members and matrix[i][j] >= COPY
+    ]
+    found = []
+    if idle:
+        found.append(f"No skill shown, the interval reaches 0: {', '.join(idle)}.")
+    if pairs:
+        found.append(f"As good as copies, correlation {COPY} or more: {', '.join(pairs)}. Two such votes are one.")
+    return found
 
 
 def _weights(findings: Findings) -> str:
