@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from crypto_assets.market.errors import SettingsError
-from crypto_assets.models.training.edges import DAY, EdgeRule, Edges, heard
+from crypto_assets.models.training.edges import DAY, EdgeRule, Edges, heard, inverted
 
 HOURS, COINS = 4000, 5
 RULE = EdgeRule(hours=336)
@@ -125,3 +125,21 @@ def test_more_than_fifty_coins_are_refused():
     u = np.zeros((400, 51))
     with pytest.raises(SettingsError, match="50 is the most"):
         Edges.fit(replace(RULE), u, np.ones_like(u, dtype=bool), TS[:400], slice(0, 400))
+
+
+@pytest.mark.filterwarnings("error")
+def test_coins_that_come_and_go_leave_a_covariance_that_can_be_inverted():
+    """Over few hours, and those not the same for all pairs, products of returns in common are not a covariance."""
+    g = np.random.default_rng(0)
+    for _ in range(40):
+        u = g.normal(size=(220, 1)) + 0.2 * g.normal(size=(220, 16))
+        known = g.random(u.shape) < 0.9
+        known[:40, :8] = False
+        fitted, _ = Edges.fit(RULE, np.where(known, u, 0.0), known, TS[:220], slice(0, 220))
+        assert np.isfinite(fitted.lead_NN).all()
+
+
+def test_the_inverse_of_a_covariance_is_its_inverse():
+    a = np.random.default_rng(1).normal(size=(9, 4))
+    covariance = a.T @ a / 9
+    np.testing.assert_allclose(inverted(covariance, 0.1), np.linalg.inv(covariance + 0.1 * np.eye(4)), rtol=1e-9)

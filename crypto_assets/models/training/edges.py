@@ -192,10 +192,19 @@ class _Moments:
         n = np.maximum(self.next_n[at], 1.0)
         covariance = self.same[at] / np.maximum(self.same_n[at], 1.0)
         variance = np.diag(covariance).copy()
-        inverse = np.linalg.inv(covariance + RIDGE * variance.mean() * np.eye(len(covariance)))
+        inverse = inverted(covariance, RIDGE * float(variance.mean()))
         coefficients = (self.next[at] / n) @ inverse
         errors = np.sqrt(np.outer(variance, np.diag(inverse)) / n)
         z = NormalDist().inv_cdf(1 - significance / (2 * N * (N - 1)))
         keep = (np.abs(coefficients) > z * errors) & (n >= FEWEST_HOURS) & ~np.eye(len(coefficients), dtype=bool)
         out[at] = np.where(keep, coefficients, 0.0)
         return out
+
+
+def inverted(covariance: np.ndarray, ridge: float) -> np.ndarray:
+    """Inverse of the covariance with `ridge` on its diagonal, positive definite.
+
+    Means over different hours, as coins come and go, need not be a covariance: what is negative in it is taken for nothing.
+    """
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    return (vectors / (np.maximum(values, 0.0) + max(ridge, 1e-12))) @ vectors.T
