@@ -42,7 +42,9 @@ TWICE = {"BTC": "XRP", "ETH": "LTC", "ADA": "DOGE", "SOL": "BNB", "POL": "TRX", 
 SYMBOLS = (*TWICE, *TWICE.values())
 TODAY = datetime.now(UTC).date() - timedelta(days=1)
 HISTORY = 75
-MEMBERS = ("logistic", "linear_lags", "lightgbm", "transformer", "har_x")
+MEMBERS = ("logistic", "linear_lags", "lightgbm", "transformer", "bi_lstm", "cnn_lstm", "graph", "har_x")
+"""The whole small ensemble."""
+TEST_DAYS = 10
 BOUNDS = {"one_coin_p50_ms": 15, "one_coin_p99_ms": 50, "all_coins_p50_ms": 40, "close_p95_s": 2.0}
 
 
@@ -71,11 +73,11 @@ def build(root: Path, members: tuple[str, ...]) -> dict[str, Any]:
     from crypto_assets.dataset.assemble import derivations
     from crypto_assets.dataset.folds import walk_forward
     from crypto_assets.dataset.panel import from_tables
-    from crypto_assets.evaluation.champion import Bundle
     from crypto_assets.evaluation.model_registry import ModelRegistry
-    from crypto_assets.evaluation.walkforward import COMBINATIONS, fit_fold
+    from crypto_assets.evaluation.walkforward import fit_fold, forecast_window
     from crypto_assets.features import families
     from crypto_assets.lake import TABLES, Frames, Lake, derive
+    from crypto_assets.models._base import forecast_table
     from crypto_assets.settings import Settings
 
     start, first, now = TODAY - HISTORY * DAY, midnight(TODAY) - HISTORY * DAY, midnight(TODAY)
@@ -91,13 +93,29 @@ def build(root: Path, members: tuple[str, ...]) -> dict[str, Any]:
         frames.frames[step.name] = derive(step, frames, window)
         lake.write(step.table, frames.frames[step.name], window)
     panel = from_tables(frames.frames["features/matrix"], frames.frames["labels/targets"], SYMBOLS)
-    fold = walk_forward(start, TODAY - 10 * DAY, TODAY - DAY, "2w")[0]
+    fold = walk_forward(start, TODAY - TEST_DAYS * DAY, TODAY - DAY, "2w")[0]
     fitted = {name: fit_fold(panel, fold, name, preset="small", seed=0) for name in members}
+    said = {name: forecast_window(checkpoint, panel, fold.test) for name, checkpoint in fitted.items()}
+    for name, forecast in said.items():
+        fit, listed = fitted[name], panel.listed_TN[panel.slice(fold.test)]
+        lake.write(forecast_table(name), forecast.table(name, fit.version, fit.trained_until, listed), fold.test)
     registry = ModelRegistry(settings)
-    registry.register(Bundle("fused", fitted, COMBINATIONS["fused"], {"fold": fold.name}))
-    registry.register(Bundle("fused", dict(list(fitted.items())[1:]), COMBINATIONS["fused"], {"fold": fold.name}))
+    registry.register(bundle(fitted, said, panel, fold.name))
+    registry.register(bundle(dict(list(fitted.items())[1:]), said, panel, fold.name))
     (root / "built").touch()
     return done
+
+
+def bundle(fitted: dict[str, Any], said: dict[str, Any], panel: Any, fold: str) -> Any:
+    """The members and a fusion of them, fitted on the first half of their test window; the second half moves its state."""
+    from crypto_assets.evaluation.champion import Bundle
+    from crypto_assets.evaluation.fusing import fit_fusion, members_among
+    from crypto_assets.evaluation.walkforward import COMBINATIONS
+
+    versions = {name: fitted[name].version for name in members_among(list(fitted))}
+    earlier = {name: [said[name]] for name in versions}
+    fusion = fit_fusion(panel, midnight(TODAY) - TEST_DAYS // 2 * DAY, versions, earlier, seed=0)
+    return Bundle("fused", fitted, COMBINATIONS["fused"], {"fold": fold}, fusion)
 
 
 def raw_rows(start: datetime, end: datetime) -> dict[str, Any]:

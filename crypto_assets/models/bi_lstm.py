@@ -111,15 +111,33 @@ class Module(Net):
 
     def windows(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The steps of the window ended at each answered bar, `[B, A, S, D]`, views of one memory; which hold a listed bar."""
-        h_BLD = self.norm(self.entry(batch)) * batch.listed_BL[..., None]
-        gate, value = self.patches(h_BLD.transpose(1, 2)).transpose(1, 2).chunk(2, dim=-1)
-        patches_BLD = (torch.nn.functional.silu(gate) * value).contiguous()
+        patches_BLD = self.patched(self.norm(self.entry(batch)) * batch.listed_BL[..., None]).contiguous()
         listed_BL = batch.listed_BL.unfold(1, self.patch, 1).any(dim=-1).contiguous()
         B, _, D = patches_BLD.shape
         A, S = batch.x_BLF.shape[1] - self.lead, self.window // self.patch
         whole, bar, one = patches_BLD.stride()
         steps = patches_BLD.as_strided((B, A, S, D), (whole, bar, self.patch * bar, one))
         return steps, listed_BL.as_strided((B, A, S), (listed_BL.stride(0), 1, self.patch))
+
+    def patched(self, h_BLD: Tensor) -> Tensor:
+        """The patch that ends at each bar from the `patch`-th on."""
+        gate, value = self.patches(h_BLD.transpose(1, 2)).transpose(1, 2).chunk(2, dim=-1)
+        return torch.nn.functional.silu(gate) * value
+
+    def keep(self, batch: Batch) -> tuple[Tensor, ...]:
+        """All steps of the window but the last, `[B, S-1, D]`, which hold a listed bar, and the bars of the last but one."""
+        steps, listed = self.windows(batch)
+        h_BLD = self.norm(self.entry(batch)) * batch.listed_BL[..., None]
+        return steps[:, -1, :-1], listed[:, -1, :-1], h_BLD[:, h_BLD.shape[1] - self.patch : -1]
+
+    def last(self, x_BF: Tensor, coin_B: Tensor, listed_B: Tensor, *kept: Tensor) -> Heads:
+        """The last patch, and the window read with it."""
+        steps_BSD, listed_BS, bars_BPD = kept
+        x_B1F = x_BF[:, None]
+        h_B1D = self.norm(self.entry(Batch(x_B1F, coin_B, listed_B[:, None]))) * listed_B[:, None, None]
+        steps_BSD = torch.cat([steps_BSD, self.patched(torch.cat([bars_BPD, h_B1D], dim=1))], dim=1)
+        said_BD, _ = self.read(steps_BSD, torch.cat([listed_BS, listed_B[:, None]], dim=1))
+        return self.readout(said_BD[:, None], x_B1F)
 
     def read(self, steps_VSD: Tensor, listed_VS: Tensor) -> tuple[Tensor, Tensor]:
         """What each of V windows says, `[V, D]`, and how it weighed its steps, `[V, S]`; those without a listed bar by 0."""

@@ -86,9 +86,16 @@ class Scale(nn.Module):
 
     def forward(self, h_BLC: Tensor) -> Tensor:
         """`[B, L, channels]`. Half of the convolution gates the other half."""
-        padded = functional.pad(h_BLC.transpose(1, 2), (self.reach, 0))
-        gate, value = self.convolution(padded).transpose(1, 2).chunk(2, dim=-1)
+        return self.read(functional.pad(h_BLC, (0, 0, self.reach, 0)))
+
+    def read(self, h_BLC: Tensor) -> Tensor:
+        """The same of bars that are preceded by those it reaches back to."""
+        gate, value = self.convolution(h_BLC.transpose(1, 2)).transpose(1, 2).chunk(2, dim=-1)
         return self.norm(functional.silu(gate) * value)
+
+    def before(self, h_BLC: Tensor) -> Tensor:
+        """The bars before the last that it reads there, `[B, reach, C]`."""
+        return functional.pad(h_BLC, (0, 0, self.reach, 0))[:, h_BLC.shape[1] - 1 : -1]
 
 
 class Module(Net):
@@ -113,14 +120,54 @@ class Module(Net):
 
     def forward(self, batch: Batch) -> Heads:
         """Answers at every bar. A bar that is not listed reads as the middle of everything, and no name."""
-        h_BLD = self.norm(self.entry(batch)) * batch.listed_BL[..., None]
-        scales = [h_BLD]
-        for scale in self.scales:
-            scales.append(scale(scales[-1]))
+        scales = self.see(batch)
         seen_BLS = self.dropout(torch.cat(scales, dim=-1))
         remembered, _ = self.lstm(seen_BLS)
+        return self.say(seen_BLS, remembered, batch.x_BLF)
+
+    def see(self, batch: Batch) -> list[Tensor]:
+        """The bars as they enter, and what each scale sees, `[B, L, ...]`."""
+        scales = [self.norm(self.entry(batch)) * batch.listed_BL[..., None]]
+        for scale in self.scales:
+            scales.append(scale(scales[-1]))
+        return scales
+
+    def say(self, seen_BLS: Tensor, remembered: Tensor, x_BLF: Tensor) -> Heads:
+        """Answers from what is seen and what is remembered."""
         out_BLD = self.norm_out(self.out(torch.cat([seen_BLS, remembered], dim=-1)))
-        return self.readout(self.dropout(out_BLD), batch.x_BLF)
+        return self.readout(self.dropout(out_BLD), x_BLF)
+
+    def keep(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Memory of the LSTM after the bars before the last, `[B, layers, 2, hidden]`, and what each scale reaches back to."""
+        scales = self.see(batch)
+        _, (hidden, cell) = self.lstm(torch.cat(scales, dim=-1)[:, :-1])
+        reached = [scale.before(h) for scale, h in zip(self._scales(), scales, strict=False)]
+        return torch.stack([hidden, cell]).permute(2, 1, 0, 3), *reached
+
+    def last(self, x_BF: Tensor, coin_B: Tensor, listed_B: Tensor, *kept: Tensor) -> Heads:
+        """One bar through the scales, one step of the LSTM."""
+        memory, *reached = kept
+        x_B1F = x_BF[:, None]
+        scales = [self.norm(self.entry(Batch(x_B1F, coin_B, listed_B[:, None]))) * listed_B[:, None, None]]
+        for scale, before in zip(self._scales(), reached, strict=True):
+            scales.append(scale.read(torch.cat([before, scales[-1]], dim=1)))
+        seen_B1S = torch.cat(scales, dim=-1)
+        return self.say(seen_B1S, self._step(seen_B1S[:, 0], memory)[:, None], x_B1F)
+
+    def _step(self, x_BS: Tensor, memory: Tensor) -> Tensor:
+        """What the LSTM says to one more bar, written out: as one operator it cannot be exported."""
+        for layer in range(self.lstm.num_layers):
+            w_x, w_h, b_x, b_h = (
+                getattr(self.lstm, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            )
+            hidden, cell = memory[:, layer, 0], memory[:, layer, 1]
+            take, forget, new, show = (x_BS @ w_x.T + b_x + hidden @ w_h.T + b_h).chunk(4, dim=-1)
+            cell = forget.sigmoid() * cell + take.sigmoid() * new.tanh()
+            x_BS = show.sigmoid() * cell.tanh()
+        return x_BS
+
+    def _scales(self) -> list[Scale]:
+        return [scale for scale in self.scales if isinstance(scale, Scale)]
 
 
 def _remember(lstm: nn.LSTM) -> None:

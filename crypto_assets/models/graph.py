@@ -119,12 +119,12 @@ class Exchange(nn.Module):
         self.market = nn.Linear(config.width, config.width, bias=False)
         self.sparse = config.sparse
 
-    def forward(self, h_GND: Tensor, edges_GNNR: Tensor, listed_GN: Tensor) -> Tensor:
-        """`[G, N, D]`, of one hour each; coins that are not listed are heard by none."""
+    def forward(self, h_GND: Tensor, edges_GNNR: Tensor, listed_GN: Tensor, dense: bool = False) -> Tensor:
+        """`[G, N, D]`, of one hour each; coins that are not listed are heard by none. `dense`: by pairs in any case."""
         z_GND = self.norm(h_GND) * listed_GN[..., None]
         edges, may = self.open(edges_GNNR, listed_GN)
         market = z_GND.sum(dim=1, keepdim=True) / listed_GN.sum(dim=1).clamp(min=1)[:, None, None]
-        heard = self.by_edges(z_GND, edges, may) if self.sparse else self.by_pairs(z_GND, edges, may)
+        heard = self.by_edges(z_GND, edges, may) if self.sparse and not dense else self.by_pairs(z_GND, edges, may)
         return heard + self.market(market)
 
     def open(self, edges_GNNR: Tensor, listed_GN: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,6 +175,19 @@ class Memory(nn.Module):
         average = torch.einsum("mts,bnsmc->bntmc", self.weights(h_BNLD.shape[2]), value).flatten(-2)
         return self.out(average * functional.silu(self.gate(z)))
 
+    def before(self, h_BNLD: Tensor, listed_BNL: Tensor) -> Tensor:
+        """What the bars before the last are in the averages there, `[B, N, D]`."""
+        value = self.value(self.norm(h_BNLD[:, :, :-1])) * listed_BNL[:, :, :-1, None]
+        weights_ML = self.weights(h_BNLD.shape[2])[:, -1, :-1]
+        return torch.einsum("ms,bnsmc->bnmc", weights_ML, value.unflatten(-1, (len(self.log_life), -1))).flatten(-2)
+
+    def at_last(self, h_BND: Tensor, listed_BN: Tensor, before: Tensor) -> Tensor:
+        """The averages at the last bar."""
+        z = self.norm(h_BND)
+        value = (self.value(z) * listed_BN[..., None]).unflatten(-1, (len(self.log_life), -1))
+        own_M = 1 - torch.exp(-1 / self.log_life.exp())
+        return self.out((before + (value * own_M[:, None]).flatten(-2)) * functional.silu(self.gate(z)))
+
     def weights(self, length: int) -> Tensor:
         """Weight of bar s in the averages at bar t, `[M, t, s]`: lives of 1 bar to half the kernel to begin with."""
         back = torch.arange(length, device=self.log_life.device)
@@ -197,15 +210,27 @@ class Block(nn.Module):
 
     def forward(self, h_BNLD: Tensor, batch: Batch) -> Tensor:
         """Same shape."""
+        h_BNLD = self.hear(h_BNLD, batch)
+        return self.think(h_BNLD + self.dropout(self.memory(h_BNLD, batch.listed_BL)))
+
+    def hear(self, h_BNLD: Tensor, batch: Batch) -> Tensor:
+        """With what the others say at the same hour."""
         assert batch.edges_BLNNR is not None
         hours = h_BNLD.transpose(1, 2)
         heard = self.exchange(
             hours.flatten(0, 1), batch.edges_BLNNR.flatten(0, 1), batch.listed_BL.transpose(1, 2).flatten(0, 1)
         )
-        h_BNLD = h_BNLD + self.dropout(heard.unflatten(0, hours.shape[:2]).transpose(1, 2))
-        h_BNLD = h_BNLD + self.dropout(self.memory(h_BNLD, batch.listed_BL))
+        return h_BNLD + self.dropout(heard.unflatten(0, hours.shape[:2]).transpose(1, 2))
+
+    def think(self, h_BNLD: Tensor) -> Tensor:
+        """The feed-forward layer."""
         gate, value = self.up(self.norm(h_BNLD)).chunk(2, dim=-1)
         return h_BNLD + self.dropout(self.down(functional.silu(gate) * value))
+
+    def at_last(self, h_BND: Tensor, edges_BNNR: Tensor, listed_BN: Tensor, before: Tensor) -> Tensor:
+        """The same at the last bar alone; `before`: what its memory has of those before."""
+        h_BND = h_BND + self.exchange(h_BND, edges_BNNR, listed_BN, dense=True)
+        return self.think(h_BND + self.memory.at_last(h_BND, listed_BN, before))
 
 
 class Module(Net):
@@ -229,6 +254,28 @@ class Module(Net):
         for block in self.blocks:
             h_BNLD = block(h_BNLD, batch)
         return self.readout(self.dropout(self.norm(h_BNLD)), batch.x_BLF)
+
+    def keep(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The graph of the last bar, `[1, N, N, R]`, and what each block's memory has of the bars before it, `[1, N, D]`."""
+        assert batch.edges_BLNNR is not None
+        h_BNLD, kept = self.entry(batch), [batch.edges_BLNNR[:, -1]]
+        for block in self._blocks():
+            kept.append(block.memory.before(block.hear(h_BNLD, batch), batch.listed_BL))
+            h_BNLD = block(h_BNLD, batch)
+        return tuple(kept)
+
+    def last(self, x_BF: Tensor, coin_B: Tensor, listed_B: Tensor, *kept: Tensor) -> Heads:
+        """One hour of all coins, `[B, N, ...]`: each of B is a market of its own with the same past."""
+        edges, *before = kept
+        x_BN1F = x_BF[:, :, None]
+        h_BND = self.entry(Batch(x_BN1F, coin_B, listed_B[..., None]))[:, :, 0]
+        edges_BNNR = edges.expand(h_BND.shape[0], -1, -1, -1)
+        for block, one in zip(self._blocks(), before, strict=True):
+            h_BND = block.at_last(h_BND, edges_BNNR, listed_B, one)
+        return self.readout(self.norm(h_BND)[:, :, None], x_BN1F)
+
+    def _blocks(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]
 
     @torch.no_grad()
     def attention(self, batch: Batch) -> Tensor:

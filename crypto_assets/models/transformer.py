@@ -112,6 +112,20 @@ class Attention(nn.Module):
         read = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(read.transpose(1, 2).reshape(h_BLD.shape))
 
+    def before(self, h_BLD: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+        """Keys and values of the W-1 bars before the last, `[B, W-1, 2, H, K]`."""
+        _, k, v = self.qkv(h_BLD).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        return torch.stack([rotate(k, turn), v], dim=2)[:, -self.window : -1]
+
+    def at_last(self, h_B1D: Tensor, turn: tuple[Tensor, Tensor], may_B11W: Tensor, before: Tensor) -> Tensor:
+        """What the last bar reads, itself among what it may."""
+        q, k, v = self.qkv(h_B1D).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        keys, values = before.unbind(2)
+        k, v = torch.cat([keys, rotate(k, turn)], dim=1), torch.cat([values, v], dim=1)
+        scores = (rotate(q, turn).transpose(1, 2) @ k.permute(0, 2, 3, 1)) * q.shape[-1] ** -0.5
+        read = scores.masked_fill(~may_B11W, -torch.inf).softmax(dim=-1) @ v.transpose(1, 2)
+        return self.out(read.transpose(1, 2).flatten(2))
+
     def weights(self, h_BLD: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
         """How much each bar reads of itself and the W-1 bars before it, `[B, H, L, W]`, the nearest last; rows sum to 1."""
         q, k, _ = self.project(h_BLD, turn)
@@ -136,7 +150,10 @@ class Block(nn.Module):
 
     def forward(self, h_BLD: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
         """Same shape."""
-        h_BLD = h_BLD + self.dropout(self.attention(self.norm_read(h_BLD), turn, mask))
+        return self.think(h_BLD + self.dropout(self.attention(self.norm_read(h_BLD), turn, mask)))
+
+    def think(self, h_BLD: Tensor) -> Tensor:
+        """The feed-forward layer."""
         gate, value = self.up(self.norm_think(h_BLD)).chunk(2, dim=-1)
         return h_BLD + self.dropout(self.down(functional.silu(gate) * value))
 
@@ -173,6 +190,28 @@ class Module(Net):
         h_BLD = functional.pad(h_BLD, (0, 0, pad, 0))
         mask = band_mask(functional.pad(batch.listed_BL, (pad, 0)), self.config.window)
         return h_BLD, rotations(h_BLD.shape[1], self.config.width // self.config.heads, h_BLD.device), mask
+
+    def keep(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Which of the W-1 bars before the last may be read, where the last one stands, and each layer's keys and values."""
+        h_BLD, turn, mask = self.enter(batch)
+        listed = functional.pad(batch.listed_BL, (self.config.window, 0))[:, -self.config.window : -1]
+        kept = [listed, torch.stack(turn)[:, -1].expand(len(h_BLD), -1, -1, -1)]
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            kept.append(block.attention.before(block.norm_read(h_BLD), turn))
+            h_BLD = block(h_BLD, turn, mask)
+        return tuple(kept)
+
+    def last(self, x_BF: Tensor, coin_B: Tensor, listed_B: Tensor, *kept: Tensor) -> Heads:
+        """One query a layer."""
+        listed_BW, turn, *before = kept
+        x_B1F, cos, sin = x_BF[:, None], turn[:1, 0], turn[:1, 1]
+        may_B11W = torch.cat([listed_BW, torch.ones_like(listed_BW[:, :1])], dim=1)[:, None, None]
+        h_B1D = self.entry(Batch(x_B1F, coin_B, listed_B[:, None]))
+        for block, one in zip(self.blocks, before, strict=True):
+            assert isinstance(block, Block)
+            h_B1D = block.think(h_B1D + block.attention.at_last(block.norm_read(h_B1D), (cos, sin), may_B11W, one))
+        return self.readout(self.norm(h_B1D), x_B1F)
 
     @torch.no_grad()
     def attention(self, batch: Batch) -> Tensor:

@@ -1,8 +1,9 @@
 """A net made ready to answer: exported to ONNX and run by onnxruntime, or by torch where it cannot be exported, and why.
 
-A session answers the last bar of `context + 1` bars of any number of coins. The export lies in the lake's cache under the
-checkpoint's version and is made once, in a process of its own, because tracing a net holds the interpreter's lock for seconds.
-Providers, the first that is installed: TensorRT, CUDA, MIGraphX, CPU.
+A session answers one bar from what the bars before have left behind (`Net.keep`, `Net.last`), of any number of coins, or of
+markets for a net that reads all coins together. The export lies in the lake's cache under the checkpoint's version and is made
+once, in a process of its own, because tracing a net holds the interpreter's lock for seconds. Providers, the first that is
+installed: TensorRT, CUDA, MIGraphX, CPU.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +22,17 @@ from crypto_assets.models.checkpoint import Checkpoint
 from crypto_assets.models.registry import load
 
 if TYPE_CHECKING:
-    from crypto_assets.models.training.calibration import Calibration
     from crypto_assets.models.training.heads import Net
-    from crypto_assets.models.training.inputs import Inputs
 
 OPSET = 20
+FORM = f"last-{OPSET}"
+"""What an export answers and in which operators: part of its file's name."""
 PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "MIGraphXExecutionProvider", "CPUExecutionProvider")
 PARITY = 1e-5
 """Most by which an answer of the export may differ from torch's, relative to the larger of 1 and itself."""
 EXPORT_S = 300
-INPUTS = ("x_BLF", "coin_B", "listed_BL")
+INPUTS = ("x_BF", "coin_B", "listed_B")
+"""Then what was kept, `kept_0` and so on."""
 OUTPUTS = ("logits_B4", "mean_B3", "log_var_B3", "log_rv_B", "linear_B4")
 
 
@@ -48,10 +50,11 @@ class OnnxSession:
         there = ort.get_available_providers()
         self.providers = [p for p in PROVIDERS if p in there]
         self._session = ort.InferenceSession(str(path), options, providers=self.providers)
+        self._names = [given.name for given in self._session.get_inputs()]
 
-    def run(self, x_BLF: np.ndarray, coin_B: np.ndarray, listed_BL: np.ndarray) -> list[np.ndarray]:
-        """Heads at the last bar, in the order of OUTPUTS."""
-        return self._session.run(None, dict(zip(INPUTS, (x_BLF, coin_B, listed_BL), strict=True)))
+    def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """Heads at the bar, in the order of OUTPUTS, from INPUTS and what was kept."""
+        return self._session.run(None, dict(zip(self._names, inputs, strict=True)))
 
 
 class TorchSession:
@@ -61,97 +64,102 @@ class TorchSession:
 
     def __init__(self, checkpoint: Checkpoint, reason: str = "") -> None:
         self.reason = reason
-        self._module = last_bar(checkpoint)
+        self._module = last_bar(net_of(checkpoint))
 
-    def run(self, x_BLF: np.ndarray, coin_B: np.ndarray, listed_BL: np.ndarray) -> list[np.ndarray]:
-        """Heads at the last bar, in the order of OUTPUTS."""
+    def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """Heads at the bar, in the order of OUTPUTS, from INPUTS and what was kept."""
         import torch
 
         with torch.inference_mode():
-            heads = self._module(*(torch.from_numpy(a) for a in (x_BLF, coin_B, listed_BL)))
-        return [h.numpy() for h in heads]
+            return [h.numpy() for h in self._module(*(torch.from_numpy(a) for a in inputs))]
 
 
 Session = OnnxSession | TorchSession
 
 
-def open_session(checkpoint: Checkpoint, cache: Path) -> Session:
-    """The net of a checkpoint, warmed up. Its export is taken from `cache`, or made and checked against torch first."""
-    path = cache / f"{checkpoint.version}-{OPSET}.onnx"
-    refused = path.with_suffix(".txt")
-    if not path.exists() and not refused.exists():
-        _export_apart(checkpoint, path, refused)
-    session = OnnxSession(path) if path.exists() else TorchSession(checkpoint, refused.read_text())
-    session.run(*sample(checkpoint, 1))
-    session.run(*sample(checkpoint, len(checkpoint.symbols)))
-    return session
+def open_sessions(checkpoints: Mapping[str, Checkpoint], cache: Path) -> dict[str, Session]:
+    """Nets, warmed up. Their exports are taken from `cache`, or made and checked against torch first."""
+    paths = {name: cache / f"{checkpoint.version}-{FORM}.onnx" for name, checkpoint in checkpoints.items()}
+    missing = {p: checkpoints[name] for name, p in paths.items() if not p.exists() and not p.with_suffix(".txt").exists()}
+    if missing:
+        _export_apart(missing)
+    opened: dict[str, Session] = {}
+    for name, checkpoint in checkpoints.items():
+        path = paths[name]
+        opened[name] = OnnxSession(path) if path.exists() else TorchSession(checkpoint, path.with_suffix(".txt").read_text())
+        opened[name].run(*sample(checkpoint, 1))
+        opened[name].run(*sample(checkpoint, len(checkpoint.symbols)))
+    return opened
 
 
-def last_bar(checkpoint: Checkpoint) -> Any:
-    """The checkpoint's net as a module from (x, coin, listed) to the heads at the last bar, on the CPU."""
+def net_of(checkpoint: Checkpoint) -> Net:
+    """The net of a checkpoint, on the CPU and not training."""
+    model: Any = load(checkpoint.model)
+    net: Net = model.net(checkpoint)
+    return net
+
+
+def last_bar(net: Net) -> Any:
+    """The net as a module from (x, coin, listed, *kept) to the heads at that bar."""
     import torch
     from torch import nn
-
-    from crypto_assets.models.training.device import Batch
-
-    _, net, _ = unpacked(checkpoint)
-    if net.together:
-        raise CheckpointError(f"{checkpoint.model} reads all coins together: it has no session of single coins")
 
     class LastBar(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.net = net
 
-        def forward(self, x_BLF: torch.Tensor, coin_B: torch.Tensor, listed_BL: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return tuple(h[:, -1] for h in self.net(Batch(x_BLF, coin_B, listed_BL)))
+        def forward(
+            self, x: torch.Tensor, coin: torch.Tensor, listed: torch.Tensor, *kept: torch.Tensor
+        ) -> tuple[torch.Tensor, ...]:
+            return tuple(h.squeeze(coin.ndim) for h in net.last(x, coin, listed, *kept))
 
     return LastBar().eval()
 
 
-def sample(checkpoint: Checkpoint, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def sample(checkpoint: Checkpoint, size: int, seed: int = 0) -> tuple[np.ndarray, ...]:
     """Inputs of the right shape: noise, coins in turn, a tenth of the bars not listed."""
-    inputs, net, _ = unpacked(checkpoint)
-    rng = np.random.default_rng(seed)
-    shape = (size, net.context + 1)
-    x_BLF = rng.normal(size=(*shape, inputs.width)).astype(np.float32)
-    listed_BL = rng.random(shape) > 0.1
-    listed_BL[:, -1] = True
-    return x_BLF * listed_BL[..., None], np.arange(size) % len(checkpoint.symbols) + 1, listed_BL
-
-
-def unpacked(checkpoint: Checkpoint) -> tuple[Inputs, Net, Calibration]:
-    """Preparation, net (on the CPU, not training) and calibration of a net's checkpoint."""
     import torch
 
-    from crypto_assets.models.training.calibration import Calibration
-    from crypto_assets.models.training.inputs import Inputs
+    from crypto_assets.models.training.device import Batch
+    from crypto_assets.models.training.edges import NUMBERS
 
-    def under(prefix: str) -> dict[str, np.ndarray]:
-        return {k.removeprefix(prefix): v for k, v in checkpoint.tensors.items() if k.startswith(prefix)}
-
-    model: Any = load(checkpoint.model)
-    width = checkpoint.tensors["net.readout.wide.weight"].shape[1]
-    net = model.module_class(model.read_config(checkpoint.config), width, len(checkpoint.symbols))
-    net.load_state_dict({k: torch.tensor(v) for k, v in under("net.").items()})
-    return Inputs.restore(under("inputs.")), net.eval(), Calibration.restore(under("calibration."))
+    net, N = net_of(checkpoint), len(checkpoint.symbols)
+    g = torch.Generator().manual_seed(seed)
+    length, width = net.context + 1, net.readout.wide.in_features
+    coins = torch.arange(N)[None] + 1 if net.together else torch.arange(size) % N + 1
+    listed = torch.rand((*coins.shape, length), generator=g) > 0.1
+    listed[..., -1] = True
+    x = torch.randn((*listed.shape, width), generator=g) * listed[..., None]
+    edges = None
+    if net.together:
+        edges = torch.randn((1, length, N, N, len(NUMBERS)), generator=g) * (1 - torch.eye(N))[..., None]
+        edges[torch.rand(edges.shape, generator=g) < 0.3] = 0.0
+    with torch.inference_mode():
+        kept = net.keep(Batch(x, coins, listed, edges))
+    asked = x[..., -1, :]
+    if net.together:
+        asked = torch.randn((size, N, width), generator=g)
+        coins, listed = coins.repeat(size, 1), torch.rand((size, N, 1), generator=g) > 0.1
+    return tuple(np.ascontiguousarray(a.numpy()) for a in (asked, coins, listed[..., -1], *kept))
 
 
 def export(checkpoint: Checkpoint, path: Path) -> None:
     """Write the net as ONNX after checking its answers against torch's. Raises CheckpointError when they differ."""
     import torch
 
-    module = last_bar(checkpoint)
+    net = net_of(checkpoint)
     inputs = tuple(torch.from_numpy(a) for a in sample(checkpoint, 3))
     batch = torch.export.Dim("batch", min=1, max=4096)
-    shapes = tuple({0: batch} for _ in inputs)
-    with torch.inference_mode():
+    shapes = [{0: batch} for _ in INPUTS]
+    kept = inputs[len(INPUTS) :]
+    with torch.no_grad():
         program = torch.onnx.export(
-            module,
+            last_bar(net),
             inputs,
             dynamo=True,
-            dynamic_shapes=shapes,
-            input_names=list(INPUTS),
+            dynamic_shapes=(*shapes, tuple({} if net.together else {0: batch} for _ in kept)),
+            input_names=[*INPUTS, *(f"kept_{i}" for i in range(len(kept)))],
             output_names=list(OUTPUTS),
             opset_version=OPSET,
             verbose=False,
@@ -179,19 +187,30 @@ def apart(one: Session, other: Session, checkpoint: Checkpoint, sizes: Sequence[
     return worst
 
 
-def _export_apart(checkpoint: Checkpoint, path: Path, refused: Path) -> None:
-    """Export in another process; what it says when it cannot is kept in `refused`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = checkpoint.save(path.parent / f"{checkpoint.version}.checkpoint")
-    command = [sys.executable, "-m", "crypto_assets.serving.sessions", str(folder), str(path)]
+def _export_apart(missing: Mapping[Path, Checkpoint]) -> None:
+    """Export in another process; what it says where it cannot is kept beside the place of the export."""
+    command = [sys.executable, "-m", "crypto_assets.serving.sessions"]
+    for path, checkpoint in missing.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        command += [str(checkpoint.save(path.parent / f"{checkpoint.version}.checkpoint")), str(path)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=EXPORT_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=EXPORT_S * len(missing), check=False)
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
     except subprocess.TimeoutExpired:
-        said = f"no export within {EXPORT_S} s"
-    if not path.exists():
-        refused.write_text(said[:400])
+        said = f"no export within {EXPORT_S * len(missing)} s"
+    for path in missing:
+        if not path.exists() and not path.with_suffix(".txt").exists():
+            path.with_suffix(".txt").write_text(said[:400])
+
+
+def _export_all(arguments: Sequence[str]) -> None:
+    """The other process: pairs of a checkpoint's folder and the export's place."""
+    for folder, place in zip(arguments[::2], arguments[1::2], strict=True):
+        try:
+            export(Checkpoint.load(Path(folder)), Path(place))
+        except Exception as error:
+            Path(place).with_suffix(".txt").write_text(f"{type(error).__name__}: {error}"[:400])
 
 
 if __name__ == "__main__":
-    export(Checkpoint.load(Path(sys.argv[1])), Path(sys.argv[2]))
+    _export_all(sys.argv[1:])

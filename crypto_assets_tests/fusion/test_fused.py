@@ -158,6 +158,8 @@ def test_one_hour_alone_is_the_hour_of_the_batch(world, members, checkpoint, mad
 def test_a_checkpoint_comes_back_from_disk_and_gives_the_same(world, members, checkpoint, made, tmp_path):
     loaded = FusionCheckpoint.load(checkpoint.save(tmp_path))
     assert loaded.version == checkpoint.version
+    turned = replace(checkpoint, members=dict(reversed(checkpoint.members.items())))
+    assert turned.version == checkpoint.version, "the order in which members were named is nothing that was learned"
     again = applied(loaded, world, members)
     for name, values in arrays(made).items():
         np.testing.assert_array_equal(arrays(again)[name], values, err_msg=name)

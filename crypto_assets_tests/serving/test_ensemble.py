@@ -11,8 +11,9 @@ from crypto_assets.dataset.panel import Panel
 from crypto_assets.evaluation import champion
 from crypto_assets.evaluation.open_days import OpenDays
 from crypto_assets.models._base import Forecast
+from crypto_assets.models.registry import NETS, TRAINED
 from crypto_assets.serving.ensemble import Ensemble, Row, Runtime
-from crypto_assets.serving.sessions import PARITY, OnnxSession, TorchSession, apart
+from crypto_assets.serving.sessions import FORM, PARITY, OnnxSession, TorchSession, apart, open_sessions
 from crypto_assets_tests.serving.conftest import AT, FEW, SYMBOLS, World, bundle
 
 pytestmark = pytest.mark.slow
@@ -31,7 +32,7 @@ def panel(world) -> Panel:
 
 @pytest.fixture(scope="module")
 def runtime(world: World) -> Runtime:
-    every = bundle(world.panel, members=("logistic", "har_x", "linear_lags", "lightgbm", "transformer"))
+    every = bundle(world.panel, members=TRAINED)
     return Runtime.open(every, world.lake.root / "cache" / "onnx")
 
 
@@ -68,11 +69,11 @@ def test_the_closed_hour_is_forecast_as_in_the_backtest(ensemble, panel):
 
 def test_a_row_that_is_sent_is_forecast_as_if_it_were_there(ensemble, panel):
     rows = [row(panel, "ETH", 0.5), row(panel, "SOL", -0.3)]
-    found, expected = ensemble.asked(rows), reference(ensemble, panel, rows)
-    for name, forecast in expected.items():
-        for n in (1, 2):
+    found = ensemble.asked(rows)
+    for n, changed in ((1, rows[:1]), (2, rows[1:])):
+        for name, forecast in reference(ensemble, panel, changed).items():
             close(found[name], forecast, n)
-        assert np.isnan(found[name].p_up_HTN[:, :, [0, 3]]).all()
+            assert np.isnan(found[name].p_up_HTN[:, :, [0, 3]]).all()
     assert not np.allclose(found["logistic"].p_up_HTN[0, 0, 1], ensemble.members["logistic"].p_up_HTN[0, 0, 1])
 
 
@@ -103,19 +104,17 @@ def test_the_panel_is_put_back(ensemble, panel):
         close(forecast, again.members[name], 2)
 
 
-def test_the_net_is_exported_and_agrees_with_torch(runtime):
-    session = runtime.sessions["transformer"]
+@pytest.mark.parametrize("name", NETS)
+def test_a_net_is_exported_and_agrees_with_torch(runtime, name):
+    session, checkpoint = runtime.sessions[name], runtime.bundle.members[name]
     assert isinstance(session, OnnxSession)
-    checkpoint = runtime.bundle.members["transformer"]
     assert apart(session, TorchSession(checkpoint), checkpoint, sizes=(1, 3, 16)) <= PARITY
-    assert runtime.engines() == {n: "onnxruntime" if n == "transformer" else "native" for n in runtime.bundle.members}
+    assert runtime.engines()[name] == "onnxruntime"
 
 
 def test_a_net_that_cannot_be_exported_runs_in_torch_and_says_why(runtime, tmp_path):
-    from crypto_assets.serving.sessions import OPSET, open_session
-
     checkpoint = runtime.bundle.members["transformer"]
-    (tmp_path / f"{checkpoint.version}-{OPSET}.txt").write_text("no such operator")
-    session = open_session(checkpoint, tmp_path)
+    (tmp_path / f"{checkpoint.version}-{FORM}.txt").write_text("no such operator")
+    session = open_sessions({"transformer": checkpoint}, tmp_path)["transformer"]
     assert (session.engine, session.reason) == ("torch", "no such operator")
     assert apart(session, runtime.sessions["transformer"], checkpoint) <= PARITY

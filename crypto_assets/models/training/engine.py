@@ -168,6 +168,12 @@ def answers(
     return Heads(*(torch.cat(h, dim=1) for h in zip(*parts, strict=True)))
 
 
+def read_for(module: Net, data: DevicePanel, row: int) -> Batch:
+    """What `answers` has the module read to answer the decision time `row`, which comes last."""
+    ((start, _, _),) = data.stretches((row, row + 1), 1, module.grid)
+    return data.gather(*data.everyone(start - module.context, module.together), module.context + row + 1 - start)[0]
+
+
 def validate(
     module: Net, weights: dict[str, Tensor], data: DevicePanel, rows: tuple[int, int], training: Training
 ) -> dict[str, float]:

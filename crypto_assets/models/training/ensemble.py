@@ -28,6 +28,19 @@ class Ensemble(Net):
         """The average of the members' answers."""
         return average([member(batch) for member in self.members])
 
+    def keep(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What each member keeps, one after the other."""
+        return tuple(kept for member in self._nets() for kept in member.keep(batch))
+
+    def last(self, x_BF: Tensor, coin_B: Tensor, listed_B: Tensor, *kept: Tensor) -> Heads:
+        """The average of the members' answers at the last bar."""
+        size = len(kept) // len(self.members)
+        parts = [kept[i : i + size] for i in range(0, len(kept), size)]
+        return average([net.last(x_BF, coin_B, listed_B, *part) for net, part in zip(self._nets(), parts, strict=True)])
+
+    def _nets(self) -> list[Net]:
+        return [member for member in self.members if isinstance(member, Net)]
+
 
 def average(answers: Sequence[Heads]) -> Heads:
     """Logits, means and log realised variances averaged; variances by the law of total variance."""

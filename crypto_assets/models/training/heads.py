@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from crypto_assets.models._calibration import base_rate, logit
+
+if TYPE_CHECKING:
+    from crypto_assets.models.training.device import Batch
 
 LOG_VAR_BOUND = 6.0
 
@@ -115,6 +118,9 @@ class Net(nn.Module):
     """What the engine needs of a module: how it is fed, how far back it looks, and the readout its forward pass ends with.
 
     `forward(batch: Batch) -> Heads` answers at every bar from the `lead`-th on, each from that bar and those before it alone.
+
+    Who asks about one last bar again and again, as a server does, lets it `keep` what the bars before leave behind, once, and
+    asks for the `last` bar alone: the same answer for a hundredth of the work.
     """
 
     context: int
@@ -128,6 +134,14 @@ class Net(nn.Module):
     stretch are read from `context` bars before its first, whichever of them is asked. 0 where `context` is all it sees.
     """
     readout: Readout
+
+    def keep(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What the bars before the last one leave behind for it: `[B, ...]` each, or `[1, N, ...]` of all coins together."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be asked about its last bar alone")
+
+    def last(self, x_BF: Tensor, coin_B: Tensor, listed_B: Tensor, *kept: Tensor) -> Heads:
+        """`forward` at the last bar, `[B, 1, ...]`, from what was kept of those before it."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be asked about its last bar alone")
 
 
 def base_logits(direction_NT4: Tensor) -> Tensor:

@@ -176,12 +176,17 @@ class NetModel:
             edges = Edges.restore(config.edges, _under(checkpoint.tensors, "edges."))
             graph = edges.snapshots(prepared.u_TN, prepared.known_TN, panel.ts, checkpoint.symbols, panel.symbols)
             prepared = _with_heard(prepared, edges, graph, panel.listed_TN)
-        shape = (config, prepared.x_NTF.shape[-1], len(checkpoint.symbols))
+        data = DevicePanel.build(panel, prepared, checkpoint.symbols, device, graph)
+        return calibration, self.net(checkpoint).to(device), data, prepared
+
+    def net(self, checkpoint: Checkpoint) -> Net:
+        """The net of a checkpoint, or the ensemble of its nets, on the CPU and not training."""
+        config, weights = self.read_config(checkpoint.config), _under(checkpoint.tensors, "net.")
+        shape = (config, weights["readout.wide.weight"].shape[1], len(checkpoint.symbols))
         nets = [self.module_class(*shape) for _ in range(config.training.members)]
         module = nets[0] if len(nets) == 1 else Ensemble(nets)
-        module.load_state_dict({k: torch.tensor(v) for k, v in _under(checkpoint.tensors, "net.").items()})
-        data = DevicePanel.build(panel, prepared, checkpoint.symbols, device, graph)
-        return calibration, module.to(device).eval(), data, prepared
+        module.load_state_dict({k: torch.tensor(v) for k, v in weights.items()})
+        return module.eval()
 
     def read_config(self, values: dict[str, Any]) -> Any:
         """The Config a checkpoint was trained with."""
