@@ -35,9 +35,10 @@ class FeatureFamily:
     """`compute` gets one LazyFrame per input by argument name and returns `symbol, ts` and the columns.
 
     A row is a claim: everything in it was known at `ts`, the close of a bar. `lookback` is how much history every input is
-    read with; what lies before it must not matter. Raises SettingsError for a name that is no identifier, no columns, a
-    reserved column name, a negative lookback, an input that is not a raw or curated table, or a `compute` whose arguments are
-    not the inputs.
+    read with; what lies before it must not matter. `grid` names an input that only says which coins have a bar when; `compute`
+    sees nothing else of it, so a live hour's columns can be made before its bars are there. Raises SettingsError for a name
+    that is no identifier, no columns, a reserved column name, a negative lookback, an input that is not a raw or curated table,
+    a `compute` whose arguments are not the inputs, or a grid that is none of them.
     """
 
     name: str
@@ -45,6 +46,7 @@ class FeatureFamily:
     lookback: timedelta
     columns: Mapping[str, str | Column]
     compute: Callable[..., pl.LazyFrame]
+    grid: str = ""
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
@@ -61,9 +63,11 @@ class FeatureFamily:
         table = feature_table(self.name, self.described())
         for name in self.inputs.values():
             _define(name)
-        return Derivation(table, dict(self.inputs), self._checked, self.lookback, doc=doc)
+        return Derivation(table, dict(self.inputs), self._checked, self.lookback, doc=doc, grid=self.inputs.get(self.grid, ""))
 
     def _checked(self, **inputs: pl.LazyFrame) -> pl.LazyFrame:
+        if self.grid:
+            inputs[self.grid] = _keys_of(inputs[self.grid])
         rows = self.compute(**inputs)
         if isinstance(rows, pl.DataFrame):
             rows = rows.lazy()
@@ -79,6 +83,12 @@ class FeatureFamily:
                 f"it must return symbol, ts and the declared columns {list(self.columns)}"
             )
         return rows
+
+
+def _keys_of(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows with null in every column but coin and times."""
+    schema = rows.collect_schema()
+    return rows.with_columns(pl.lit(None, dtype=kind).alias(name) for name, kind in schema.items() if name not in META)
 
 
 @cache
@@ -115,6 +125,8 @@ def _problems(family: FeatureFamily) -> list[str]:
     wrong = {a: t for a, t in family.inputs.items() if t.split("/")[0] not in LAYERS or t.count("/") != 1}
     if wrong or not family.inputs:
         problems.append(f"the inputs {wrong or '{}'} must be raw or curated tables, for example 'curated/candles'")
+    if family.grid and family.grid not in family.inputs:
+        problems.append(f"the grid {family.grid!r} is none of the inputs {list(family.inputs)}")
     return problems or _signature_problems(family)
 
 

@@ -127,4 +127,5 @@ FAMILY = FeatureFamily(
     LOOKBACK,
     COLUMNS,
     compute,
+    grid="candles",
 )

@@ -63,4 +63,5 @@ FAMILY = FeatureFamily(
     LOOKBACK,
     COLUMNS,
     compute,
+    grid="candles",
 )

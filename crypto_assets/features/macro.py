@@ -73,4 +73,5 @@ FAMILY = FeatureFamily(
     timedelta(days=110),
     COLUMNS,
     compute,
+    grid="candles",
 )

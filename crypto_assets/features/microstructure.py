@@ -134,4 +134,5 @@ FAMILY = FeatureFamily(
     timedelta(days=11),
     COLUMNS,
     compute,
+    grid="candles",
 )

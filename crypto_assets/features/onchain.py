@@ -99,4 +99,5 @@ FAMILY = FeatureFamily(
     LOOKBACK,
     COLUMNS,
     compute,
+    grid="candles",
 )

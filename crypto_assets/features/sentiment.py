@@ -122,15 +122,20 @@ def _first_known(texts: pl.LazyFrame) -> pl.LazyFrame:
 def _joined(grid: pl.LazyFrame, known: pl.LazyFrame, voted: pl.LazyFrame, by: list[str]) -> pl.LazyFrame:
     """The grid with sums and counts by hour of all texts, and of those that are voted on from when the votes are known."""
     score, weight = pl.col("score"), 1 + pl.col("influence")
-    sums = [pl.col(c).sum().alias(f"_{c}") for c in READ] + [pl.col(c).count().alias(f"_n_{c}") for c in READ]
-    every = _by_hour(known, by, [*sums, score.pow(2).sum().alias("_squares")])
-    weighed = [(score * weight).sum().alias("_influence_score"), weight.sum().alias("_n_influence_score")]
+    sums = [_sum(pl.col(c)).alias(f"_{c}") for c in READ] + [pl.col(c).count().alias(f"_n_{c}") for c in READ]
+    every = _by_hour(known, by, [*sums, _sum(score.pow(2)).alias("_squares")])
+    weighed = [_sum(score * weight).alias("_influence_score"), _sum(weight).alias("_n_influence_score")]
     return grid.join(every, on=by, how="left").join(_by_hour(voted, by, weighed), on=by, how="left")
 
 
 def _by_hour(known: pl.LazyFrame, by: list[str], sums: list[pl.Expr]) -> pl.LazyFrame:
     """Sums by hour; in row order and eagerly, because the order of a sum shows in its last digit."""
     return known.collect().group_by(by, maintain_order=True).agg(sums).lazy()
+
+
+def _sum(expr: pl.Expr) -> pl.Expr:
+    """The sum of a group, one by one: `sum` is made of parts of the frame, as many as threads happen to be free."""
+    return expr.implode().list.sum()
 
 
 def _decayed(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -173,4 +178,5 @@ FAMILY = FeatureFamily(
     LOOKBACK,
     COLUMNS,
     compute,
+    grid="candles",
 )

@@ -29,6 +29,8 @@ class Derivation:
     lookahead: timedelta = timedelta(0)
     """Zero for everything but labels."""
     doc: str = ""
+    grid: str = ""
+    """The table, if any, of which only the keys count: which rows there are, not what they say."""
 
     @property
     def name(self) -> str:

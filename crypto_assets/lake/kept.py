@@ -23,6 +23,7 @@ class _Days:
     stamps: dict[date, tuple[int, int]] = field(default_factory=dict)
     frames: dict[date, pl.DataFrame] = field(default_factory=dict)
     whole: pl.DataFrame | None = None
+    version: int = 0
 
 
 class Kept:
@@ -49,6 +50,10 @@ class Kept:
         """All that is kept of a table, or None where it has no day."""
         return self._tables[table].whole
 
+    def version(self, table: str) -> int:
+        """Counts the looks that found another state of a table."""
+        return self._tables[table].version if table in self._tables else 0
+
     def scan(self, table: str, start: datetime | None = None, end: datetime | None = None) -> pl.LazyFrame:
         """Rows of `table` with `start <= ts < end`."""
         if not self._covers(table, start):
@@ -71,7 +76,7 @@ class Kept:
             for day, stamp in now.items()
         }
         whole = pl.concat(list(frames.values()), rechunk=True) if frames else None
-        self._tables[table] = _Days(now, frames, whole)
+        self._tables[table] = _Days(now, frames, whole, known.version + 1)
         return True
 
     def _stamps(self, table: str, first: date) -> dict[date, tuple[int, int]]:

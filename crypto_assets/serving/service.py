@@ -1,6 +1,7 @@
 """The running service: follows the hot store and the champion, publishes, answers. No HTTP here.
 
-Two loops. One looks for a closed hour and makes its forecasts in a thread; one looks for another champion, loads it beside the
+Two loops. One looks for a closed hour and makes its forecasts in a thread, and before that whatever of them does not hang on
+its bars; one looks for another champion, loads it beside the
 old one and puts it in its place for the same hour. What is served is one immutable `Published`; a request keeps the one it
 began with, so a swap drops nothing.
 """
@@ -24,6 +25,7 @@ from crypto_assets.lake import Lake
 from crypto_assets.lake.hot import open_hot
 from crypto_assets.market.coins import resolve
 from crypto_assets.market.errors import CheckpointError, CryptoAssetsError, SettingsError, StaleDataError
+from crypto_assets.market.time import HOUR
 from crypto_assets.serving import records
 from crypto_assets.serving.answers import Record, moment
 from crypto_assets.serving.batching import Batcher
@@ -35,6 +37,8 @@ from crypto_assets.sources.stream.writer import closed_hours
 
 LOOK_S, WATCH_S = 0.1, 1.0
 """How often the hot store is asked for a closed hour, and the registry for a champion."""
+PREPARE_S = 60.0
+"""How often what the next hour will need is made ahead of it: a slow table may change until it closes."""
 STALE = timedelta(hours=2)
 """Age of the last closed hour beyond which nothing is served: a bar is due every hour, and two minutes late at most."""
 SPARK_HOURS = 48
@@ -70,6 +74,7 @@ class Service:
         self._published: Published | None = None
         self._runtime: tuple[int, Runtime] | None = None
         self._refused: tuple[str, str] = ("", "")
+        self._prepared: tuple[datetime | None, float] = (None, 0.0)
         self._work = threading.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -184,10 +189,20 @@ class Service:
             raise StaleDataError("no hour has closed in the hot store: run `crypto-assets stream` for this lake")
         with self._work:
             if self._published is not None and closed[-1] <= self._published.at:
+                self._prepare(self._published.at + HOUR)
                 return None
             if self._runtime is None:
                 self._runtime = self._champion()
             return self._publish(closed[-1])
+
+    def _prepare(self, at: datetime) -> None:
+        """Make ahead what can be made of the next hour; what fails here is said when the hour closes."""
+        now = time.monotonic()
+        if self._prepared[0] == at and now - self._prepared[1] < PREPARE_S:
+            return
+        with contextlib.suppress(CryptoAssetsError):
+            self._days.ahead(at)
+        self._prepared = at, now
 
     def watch(self) -> Published | None:
         """Load another champion when there is one, and publish the same hour with it."""

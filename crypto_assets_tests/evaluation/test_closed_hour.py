@@ -198,10 +198,7 @@ def test_kept_warm_the_rows_and_the_panel_are_the_same_hour_after_hour(hour):
     _same_panel(warm.panel(at), before)
     (bar,) = hot.range("binance_futures.candles_1h", "SOL", at - 2 * HOUR, at - HOUR)
     hot.put([bar._replace(value={**bar.value, "close": bar.value["high"]})])
-    folder = lake.root / "raw"
-    kept = folder.resolve()
-    folder.unlink()
-    shutil.copytree(kept, folder)
+    _own(lake, "raw")
     table = TABLES["raw/fear_greed"]
     today = pl.DataFrame({"ts": [MIDNIGHT], "available_at": [MIDNIGHT + HOUR], "source": ["test"], "value_pct": [1.0]})
     lake.write(table, table.shape(today), Window(MIDNIGHT, MIDNIGHT + DAY))
@@ -209,6 +206,46 @@ def test_kept_warm_the_rows_and_the_panel_are_the_same_hour_after_hour(hour):
     assert_frame_equal(after, fresh(at), check_exact=True)
     assert not after.equals(before)
     warm.close()
+
+
+@pytest.mark.parametrize("hour", ["14:00"], indirect=True)
+def test_what_is_made_ahead_of_a_close_is_what_the_close_would_have_made(hour):
+    """Once as expected, once with a coin that has no bar, once with a table that changed in between."""
+    lake, full, at, _ = hour
+    with closing(SqliteHot(lake.root / "live.db")) as hot:
+        warm = OpenDays(lake, hot, SYMBOLS, families=CHOSEN)
+
+        def close(when: datetime, symbols: tuple[str, ...] = SYMBOLS) -> pl.DataFrame:
+            for kept in (kind(venue, "candles_1h") for venue in VENUES.values()):
+                hot.put([row for s in symbols for row in full.range(kept, s, MIDNIGHT, when)])
+            return warm.rows(when)
+
+        def used(rows: pl.DataFrame, when: datetime) -> int:
+            assert_frame_equal(rows, closed_hour.matrix_since(lake, hot, when, CHOSEN), check_exact=True)
+            before, warm._early.used = warm._early.used, 0
+            return before
+
+        assert used(close(at - 3 * HOUR), at - 3 * HOUR) == 0
+        warm.ahead(at - 2 * HOUR)
+        assert used(close(at - 2 * HOUR), at - 2 * HOUR) == sum(bool(f.grid) for f in CHOSEN) == 3
+        warm.ahead(at - HOUR)
+        assert used(close(at - HOUR, SYMBOLS[1:]), at - HOUR) == 0
+        assert used(close(at - HOUR), at - HOUR) == 3, "the bar came late, and all is as it was expected"
+        warm.ahead(at)
+        table = TABLES["raw/fear_greed"]
+        row = pl.DataFrame({"ts": [MIDNIGHT], "available_at": [MIDNIGHT + HOUR], "source": ["test"], "value_pct": [1.0]})
+        _own(lake, "raw")
+        lake.write(table, table.shape(row), Window(MIDNIGHT, MIDNIGHT + DAY))
+        assert used(close(at), at) == 2, "all but sentiment"
+        warm.close()
+
+
+def _own(lake: Lake, part: str) -> None:
+    """A copy of what was a link."""
+    folder = lake.root / part
+    kept = folder.resolve()
+    folder.unlink()
+    shutil.copytree(kept, folder)
 
 
 @pytest.mark.parametrize("hour", ["24:00"], indirect=True)

@@ -52,6 +52,17 @@ def _leaky(name: str, expr: pl.Expr) -> FeatureFamily:
     return FeatureFamily(name, {"candles": "curated/candles"}, timedelta(days=5), {"x": "a leak"}, compute)
 
 
+def test_a_family_that_takes_bars_as_a_grid_sees_nothing_else_of_them(tables):
+    rows = []
+    for grid in ("", "candles"):
+        family = replace(_leaky("x", pl.col("close")), grid=grid)
+        rows.append(derive(family.derivation(), Frames(tables), LATE))
+    assert rows[0].drop("x").equals(rows[1].drop("x"))
+    assert (rows[0]["x"].null_count(), rows[1]["x"].count()) == (0, 0)
+    with pytest.raises(SettingsError, match="the grid 'texts' is none of the inputs"):
+        replace(_leaky("x", pl.col("close")), grid="texts")
+
+
 CLOSE = pl.col("close")
 
 
