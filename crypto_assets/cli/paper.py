@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,9 @@ def parity(
     symbols: str | None,
     speed: float,
     in_process: bool,
+    served: bool = False,
 ) -> dict[str, Any]:
-    """Live through the days and compare with the batch."""
+    """Live through the days and compare with the batch; `served`: with the forecasts that the HTTP interface gives."""
     from crypto_assets.evaluation import parity as compared
     from crypto_assets.lake import Lake
 
@@ -85,13 +86,15 @@ def parity(
     whole = Lake(settings.lake)
     with (
         tempfile.TemporaryDirectory(prefix="parity-") as folder,
-        _past(settings, Path(folder), "parity", asked, first, last) as lived,
+        _past(settings, Path(folder), "parity", asked, first, last, served=served) as lived,
     ):
         for hour in lived.through(midnight(last) + DAY, None if in_process else speed):
             _say(hour, lived.plan)
         rows = lived.past.lake.scan("forecasts/latest").collect()
-        result = compared.compare(whole, rows, lived.ledger, lived.plan, midnight(last) + DAY)
-    result["through"] = "in process" if in_process else "sandbox, stream, hot store"
+        result = compared.compare(whole, rows, lived.ledger, lived.plan, midnight(last) + DAY, is_served=served)
+    result["through"] = ("in process" if in_process else "sandbox, stream, hot store") + (
+        ", served over HTTP" if served else ""
+    )
     for found in result["differences"]:
         screen.print(found["text"], style="red", markup=False, highlight=False, soft_wrap=True)
     verdict = "parity" if not result["differences"] else "NO parity"
@@ -99,7 +102,8 @@ def parity(
         f"{verdict}: {result['forecasts']:,} forecasts of {model}, {result['trades']} fills of {strategy}, "
         f"{result['hours']} hours, "
         f"through {result['through']}; largest difference {max(result['largest'].values()):.3g}, "
-        f"tolerance {result['tolerance']:g} of the value",
+        f"tolerance {result['tolerance']:g} of the value"
+        + (f", of a forecast {result['tolerance_of_forecasts']:g}" if served else ""),
         highlight=False,
         soft_wrap=True,
     )
@@ -109,11 +113,8 @@ def parity(
 class _Lived:
     """A past lake with an account in it."""
 
-    def __init__(self, settings: Settings, past: Any, hot: Any, ledger: Any, plan: Any) -> None:
-        from crypto_assets.evaluation.paper import Trader
-
-        self.past, self.hot, self.ledger, self.plan, self._settings = past, hot, ledger, plan, settings
-        self.trader = Trader(past.lake, hot, ledger, plan, keeps=True)
+    def __init__(self, past: Any, hot: Any, trader: Any) -> None:
+        self.past, self.hot, self.trader, self.ledger, self.plan = past, hot, trader, trader.ledger, trader.plan
 
     def through(self, until: datetime, speed: float | None) -> Iterator[Any]:
         """Every hour to `until`: by a sandbox in replay and the stream, or, without a speed, fed in this process."""
@@ -141,7 +142,15 @@ class _Lived:
 
 @contextmanager
 def _past(
-    settings: Settings, folder: Path, name: str, asked: dict[str, Any], first: date, last: date, root: Path | None = None
+    settings: Settings,
+    folder: Path,
+    name: str,
+    asked: dict[str, Any],
+    first: date,
+    last: date,
+    *,
+    root: Path | None = None,
+    served: bool = False,
 ) -> Iterator[_Lived]:
     """The lake as of `first`, or as of the hour an account stands at, and the account (its ledger under `root`).
 
@@ -163,9 +172,32 @@ def _past(
         past = PastLake(whole, folder, today)
         hot = open_hot_of(past)
         stack.callback(hot.close)
-        lived = _Lived(settings, past, hot, ledger, plan)
-        stack.callback(lived.trader.close)
-        yield lived
+        made = _served(past, hot, ledger, plan, first, last) if served else _trader(past, hot, ledger, plan)
+        yield _Lived(past, hot, stack.enter_context(made))
+
+
+@contextmanager
+def _trader(past: Any, hot: Any, ledger: Any, plan: Any) -> Iterator[Any]:
+    from crypto_assets.evaluation.paper import Trader
+
+    with closing(Trader(past.lake, hot, ledger, plan, keeps=True)) as trader:
+        yield trader
+
+
+@contextmanager
+def _served(past: Any, hot: Any, ledger: Any, plan: Any, first: date, last: date) -> Iterator[Any]:
+    """A trader that asks the interface, served from the past lake."""
+    from crypto_assets.serving.lived import Driven, ServedTrader, bundle_for, serving
+    from crypto_assets.sources.stream.writer import closed_hours
+
+    bundle = bundle_for(past.lake, plan.model, first, last)
+    settings = load(lake=past.lake.root, symbols=",".join(plan.symbols)).model_copy(update={"redis_url": None})
+    service = Driven(settings, bundle, clock=lambda: closed_hours(hot)[-1])
+    with (
+        serving(service) as url,
+        closing(ServedTrader(service, url, bundle, past.lake, hot, ledger, plan, keeps=True)) as trader,
+    ):
+        yield trader
 
 
 def _replay(

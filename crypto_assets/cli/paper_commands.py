@@ -63,6 +63,9 @@ def parity(
     symbols: Annotated[str | None, typer.Option(help="Coins, separated by commas (default: the lake's).")] = None,
     speed: Annotated[float, typer.Option(help="Seconds of the past in a real second.", min=1.0)] = 3600.0,
     in_process: Annotated[bool, typer.Option("--in-process", help="Without the wire: quicker, and proves less.")] = False,
+    served: Annotated[
+        bool, typer.Option("--served", help="Trade what the HTTP interface says, its server on loopback.")
+    ] = False,
     lake: LakeOption = None,
     json_out: JsonOption = None,
 ) -> None:
@@ -75,7 +78,15 @@ def parity(
     assert first is not None
     assert last is not None
     result = run(
-        first=first, last=last, model=model, strategy=strategy, lake=lake, symbols=symbols, speed=speed, in_process=in_process
+        first=first,
+        last=last,
+        model=model,
+        strategy=strategy,
+        lake=lake,
+        symbols=symbols,
+        speed=speed,
+        in_process=in_process,
+        served=served,
     )
     write(json_out, result)
     if result["differences"]:

@@ -105,12 +105,16 @@ class Trader:
         bars = self._bars(Window(at - HOUR, at))
         return Told(at, bars, funding, forecasts, is_killed(self.lake.root), said)
 
+    def rows_at(self, at: datetime) -> pl.DataFrame:
+        """Rows of `forecasts/latest` of the account's model for the hour that closed at `at`."""
+        return forecasts_at(self.lake, self._days.panel(at), at, self.plan.model)
+
     def close(self) -> None:
         """End the threads."""
         self._days.close()
 
     def _forecasts(self, at: datetime) -> pl.DataFrame:
-        rows = forecasts_at(self.lake, self._days.panel(at), at, self.plan.model)
+        rows = self.rows_at(at)
         if rows.is_empty():
             raise CheckpointError(f"no checkpoint of {self.plan.model} for {at}: train it")
         if self._keeps:

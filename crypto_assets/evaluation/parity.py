@@ -34,6 +34,8 @@ TOLERANCE = 1e-5
 """Relative, of the others: single precision has 24 bits, a product of a few hundred terms loses some of them."""
 LEAST = {"mean": 0.01 * (pl.col("log_var") / 2).exp()}
 """Column -> what the tolerance is a share of where the value is less: a sum of terms of that order in single precision."""
+SIX_DIGITS = 1e-5
+"""Of what the served interface says, which is rounded: what is forgiven of a forecast, not of a trade."""
 FORECAST = ("p_up", "mean", "log_var", "p_beats_median", "realised_var", "model_version")
 TRADE = ("side", "quantity", "price", "fee_usd", "slippage_usd", "realised_pnl_usd")
 EQUITY = ("equity_usd", "cash_usd")
@@ -60,10 +62,13 @@ class Difference:
         )
 
 
-def compare(whole: Lake, lived: pl.DataFrame, ledger: PaperLedger, plan: Plan, until: datetime) -> dict[str, Any]:
+def compare(
+    whole: Lake, lived: pl.DataFrame, ledger: PaperLedger, plan: Plan, until: datetime, *, is_served: bool = False
+) -> dict[str, Any]:
     """The whole comparison as JSON, from the account's first decision to `until`; `differences` is empty where there is parity.
 
-    `lived`: rows of `forecasts/latest` as they were made. Raises LakeError where the lake has no forecasts of these hours.
+    `lived`: rows of `forecasts/latest` as they were made, or with `is_served` as the interface said them: rounded, and of a
+    bundle's version. Raises LakeError where the lake has no forecasts of these hours.
     """
     window = Window(plan.begins, until)
     batch = _batch(whole, plan, window)
@@ -72,12 +77,13 @@ def compare(whole: Lake, lived: pl.DataFrame, ledger: PaperLedger, plan: Plan, u
     mine = lived.filter(pl.col("model") == plan.model, pl.col("ts") >= window.start, pl.col("ts") < window.end)
     trades = ledger.trades(window.start, window.end)
     hours = ledger.hours().filter(pl.col("ts") <= window.end)
+    said, forgiven = (FORECAST[:-1], max(tolerance, SIX_DIGITS)) if is_served else (FORECAST, tolerance)
     pairs = (
-        ("forecasts", batch, mine, ("ts", "symbol", "horizon"), FORECAST),
-        ("trades", account.trades, trades, ("ts", "symbol", "reason"), TRADE),
-        ("equity", account.equity, hours, ("ts",), EQUITY),
+        ("forecasts", batch, mine, ("ts", "symbol", "horizon"), said, forgiven),
+        ("trades", account.trades, trades, ("ts", "symbol", "reason"), TRADE, tolerance),
+        ("equity", account.equity, hours, ("ts",), EQUITY, tolerance),
     )
-    found = [d for name, a, b, key, columns in pairs for d in differences(name, a, b, key, columns, tolerance)]
+    found = [d for pair in pairs for d in differences(*pair)]
     return {
         "from": window.start,
         "to": window.end,
@@ -85,11 +91,12 @@ def compare(whole: Lake, lived: pl.DataFrame, ledger: PaperLedger, plan: Plan, u
         "strategy": plan.strategy,
         "symbols": list(plan.symbols),
         "tolerance": tolerance,
+        "tolerance_of_forecasts": forgiven,
         "forecasts": batch.height,
         "trades": account.trades.height,
         "hours": account.equity.height,
         "equity_usd": float(account.equity["equity_usd"][-1]),
-        "largest": {name: largest(a, b, key, columns) for name, a, b, key, columns in pairs},
+        "largest": {name: largest(a, b, key, columns) for name, a, b, key, columns, _ in pairs},
         "differences": [{**d.__dict__, "text": str(d)} for d in found],
     }
 
