@@ -18,8 +18,9 @@ import polars as pl
 from crypto_assets.curation import discover as curated
 from crypto_assets.dataset import labels
 from crypto_assets.features import FeatureFamily
-from crypto_assets.features.matrix import matrix
-from crypto_assets.lake import Derivation, Frames, Lake, Reader, derive, quarantine
+from crypto_assets.features.matrix import RETURN, matrix
+from crypto_assets.lake import Derivation, Frames, Lake, Reader, quarantine
+from crypto_assets.lake.pieces import in_pieces
 from crypto_assets.lake.store import write_parquet
 from crypto_assets.market.errors import LakeError
 from crypto_assets.market.time import Window
@@ -27,7 +28,8 @@ from crypto_assets.settings import load
 from crypto_assets.sources import _archive, discover
 
 CHUNK_DAYS = 366
-"""Derived a year at a time, so that the intermediate columns of a long history never lie in memory together."""
+"""Derived a year at a time, so that the intermediate columns of a long history never lie in memory together; those of a wide
+market in smaller pieces."""
 RESULTS = ("curated/candles", "features/matrix", "labels/targets")
 """The derived tables that `assemble` returns."""
 Progress = Callable[[str, float], None]
@@ -118,11 +120,12 @@ def _needed(steps: Sequence[Derivation], wanted: Sequence[str]) -> list[Derivati
 
 
 def _in_chunks(step: Derivation, reader: Reader, window: Window) -> pl.DataFrame:
-    parts = [derive(step, reader, chunk) for chunk in window.chunks(CHUNK_DAYS)]
-    frame = pl.concat(parts)
-    narrow = [c for c in frame.columns if frame.schema[c] == pl.Float64] if step.name.startswith("features/") else []
-    keep = {"return_1h"}
-    return frame.with_columns(pl.col(c).cast(pl.Float32) for c in narrow if c not in keep)
+    narrow = [c for c, t in step.table.dtypes.items() if t == pl.Float64 and step.name.startswith("features/") and c != RETURN]
+    return pl.concat(
+        rows.with_columns(pl.col(narrow).cast(pl.Float32))
+        for chunk in window.chunks(CHUNK_DAYS)
+        for _, rows in in_pieces(step, reader, chunk)
+    )
 
 
 def _fingerprint(reader: Reader, window: Window, steps: Sequence[Derivation]) -> str:

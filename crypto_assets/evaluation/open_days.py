@@ -58,7 +58,7 @@ class OpenDays:
         self._steps = [step for step in derivations(chosen) if step.name != labels.DERIVATION.name]
         self._sources = dict(discover() if sources is None else sources)
         derived = {step.name for step in self._steps}
-        reach = reach_of([(step.inputs, step.lookback) for step in self._steps])
+        reach = reach_of(self._steps)
         reach[MATRIX] = CONTEXT + 8 * DAY
         live = {polling.name_of(s): reach[s.table.name] for s in self._sources.values() if s.table.name in reach}
         self._kept = Kept(lake, {**reach, **live})

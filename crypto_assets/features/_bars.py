@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,8 @@ from crypto_assets.features._one_coin import TINY as TINY
 from crypto_assets.market.errors import SchemaError
 
 HOUR = pl.duration(hours=1)
+GONE_H = 72
+"""A coin without a bar for that long is not traded: what is said about it then does not count."""
 PRICES = ("open", "high", "low", "close", "volume")
 
 
@@ -38,6 +41,13 @@ def hourly(frame: pl.LazyFrame) -> pl.LazyFrame:
         .with_columns(pl.col("is_bar").fill_null(False))
         .sort("symbol", "ts")
     )
+
+
+def trading(hours: int) -> pl.Expr:
+    """Whether a coin had a bar in the last `hours`, on a complete hourly grid. What is not made of bars (rates, texts) counts
+    only there: so a read that begins while the coin is gone finds what a longer read finds.
+    """
+    return of_each(pl.when("is_bar").then(1.0), "total", hours, 1).is_not_null()
 
 
 def clock(candles: pl.LazyFrame) -> pl.LazyFrame:
@@ -73,6 +83,18 @@ def of_each(expr: pl.Expr, kind: str, *arguments: float) -> pl.Expr:
         return pl.Series(np.concatenate([np.empty(0), *parts]), nan_to_null=True)
 
     return pl.struct(x=expr, symbol="symbol").map_batches(compute, return_dtype=pl.Float64)
+
+
+def by_blocks(rows: pl.DataFrame, of: Callable[[pl.DataFrame], pl.DataFrame], size: int = 200_000) -> pl.DataFrame:
+    """What `of` makes of the rows of whole coins, about `size` rows at a time, of a frame sorted by symbol.
+
+    The columns on the way there then lie in memory for a block alone.
+    """
+    ends = [0]
+    for _, last in _pieces(rows["symbol"]):
+        if last - ends[-1] >= size or last == rows.height:
+            ends.append(last)
+    return pl.concat(of(rows[first:last]) for first, last in itertools.pairwise(ends)) if rows.height else of(rows)
 
 
 def _pieces(symbols: pl.Series) -> list[tuple[int, int]]:

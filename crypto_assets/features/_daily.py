@@ -12,6 +12,7 @@ import polars as pl
 
 from crypto_assets.features._as_known import as_known, in_order
 from crypto_assets.features._family import Column
+from crypto_assets.features._totals import means
 
 MAX_AGE = timedelta(days=6)
 """A long weekend, a holiday and the publication lag."""
@@ -136,7 +137,7 @@ def across(rows: pl.LazyFrame, hours: pl.DataFrame, series: Series, member: str,
     members = rows.select(keys).unique().collect().sort(keys)
     grid = members.join(hours.select("ts"), how="cross", maintain_order="left_right").sort([*keys, "ts"])
     found = pl.concat([grid, known(rows, grid, series, keys)], how="horizontal")
-    return found.group_by([*by, "ts"], maintain_order=True).agg(pl.col(list(series.columns())).mean())
+    return means(found, [*by, "ts"], list(series.columns()))
 
 
 def known_moves(

@@ -14,6 +14,7 @@ import polars as pl
 from crypto_assets.features._as_known import as_known
 from crypto_assets.features._daily import CHANGE, LEVEL, SCORE, Series, across, known, logs, mean_of_week
 from crypto_assets.features._family import Column
+from crypto_assets.features._totals import means
 
 Tables = Mapping[str, pl.LazyFrame]
 CHAINS = {"ETH": "Ethereum", "SOL": "Solana", "POL": "Polygon", "ADA": "Cardano"}
@@ -135,4 +136,4 @@ def _pools(pools: pl.LazyFrame, hours: pl.DataFrame) -> pl.DataFrame:
         "pool_liquidity_change_24h": moved("liquidity"),
     }
     each = found.with_columns(**forms).collect()
-    return each.group_by("symbol", "ts", maintain_order=True).agg(pl.col(list(forms)).mean())
+    return means(each, ["symbol", "ts"], list(forms))

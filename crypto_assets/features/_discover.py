@@ -60,7 +60,7 @@ def catalogue(chosen: Iterable[FeatureFamily]) -> list[dict[str, Any]]:
             "meaning": column.meaning,
             "unit": column.unit,
             "lookback_hours": (column.lookback if column.lookback is not None else family.lookback) / timedelta(hours=1),
-            "source": ", ".join(family.inputs.values()),
+            "source": ", ".join(dict.fromkeys(family.inputs.values())),
         }
         for family in chosen
         for name, column in family.described().items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 
@@ -35,10 +35,14 @@ class FeatureFamily:
     """`compute` gets one LazyFrame per input by argument name and returns `symbol, ts` and the columns.
 
     A row is a claim: everything in it was known at `ts`, the close of a bar. `lookback` is how much history every input is
-    read with; what lies before it must not matter. `grid` names an input that only says which coins have a bar when; `compute`
-    sees nothing else of it, so a live hour's columns can be made before its bars are there. Raises SettingsError for a name
-    that is no identifier, no columns, a reserved column name, a negative lookback, an input that is not a raw or curated table,
-    a `compute` whose arguments are not the inputs, or a grid that is none of them.
+    read with; what lies before it must not matter. Two fields make it cheaper: `lookbacks` names inputs of which less is
+    enough, `by_coin` those that may be read some coins at a time (the other coins' rows there make no difference). `grid` names
+    an input that only says which coins have a bar when; `compute` sees nothing else of that table, so a live hour's columns can
+    be made before its bars are there.
+
+    Raises SettingsError for a name that is no identifier, no columns, a reserved column name, a negative lookback, an input
+    that is not a raw or curated table, a `compute` whose arguments are not the inputs, and for a grid, `lookbacks` or `by_coin`
+    that name no input.
     """
 
     name: str
@@ -47,6 +51,8 @@ class FeatureFamily:
     columns: Mapping[str, str | Column]
     compute: Callable[..., pl.LazyFrame]
     grid: str = ""
+    lookbacks: Mapping[str, timedelta] = field(default_factory=dict)
+    by_coin: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
@@ -63,11 +69,21 @@ class FeatureFamily:
         table = feature_table(self.name, self.described())
         for name in self.inputs.values():
             _define(name)
-        return Derivation(table, dict(self.inputs), self._checked, self.lookback, doc=doc, grid=self.inputs.get(self.grid, ""))
+        return Derivation(
+            table,
+            dict(self.inputs),
+            self._checked,
+            self.lookback,
+            doc=doc,
+            grid=self.inputs.get(self.grid, ""),
+            lookbacks=self.lookbacks,
+            by_coin=self.by_coin,
+        )
 
     def _checked(self, **inputs: pl.LazyFrame) -> pl.LazyFrame:
-        if self.grid:
-            inputs[self.grid] = _keys_of(inputs[self.grid])
+        for argument, table in self.inputs.items():
+            if table == self.inputs.get(self.grid):
+                inputs[argument] = _keys_of(inputs[argument])
         rows = self.compute(**inputs)
         if isinstance(rows, pl.DataFrame):
             rows = rows.lazy()
@@ -127,6 +143,9 @@ def _problems(family: FeatureFamily) -> list[str]:
         problems.append(f"the inputs {wrong or '{}'} must be raw or curated tables, for example 'curated/candles'")
     if family.grid and family.grid not in family.inputs:
         problems.append(f"the grid {family.grid!r} is none of the inputs {list(family.inputs)}")
+    unknown = sorted({*family.lookbacks, *family.by_coin} - set(family.inputs))
+    if unknown:
+        problems.append(f"lookbacks or by_coin name {unknown}, which are none of the inputs {list(family.inputs)}")
     return problems or _signature_problems(family)
 
 

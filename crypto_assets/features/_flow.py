@@ -10,8 +10,9 @@ from datetime import timedelta
 
 import polars as pl
 
-from crypto_assets.features._bars import TINY, rolling, z_score
+from crypto_assets.features._bars import GONE_H, TINY, rolling, trading, z_score
 from crypto_assets.features._family import Column
+from crypto_assets.features._totals import COUNT, totals
 
 SPANS = (1, 4, 24)
 WEEK_H = 168
@@ -51,7 +52,9 @@ COLUMNS = _columns()
 
 def flow(trades: pl.LazyFrame, grid: pl.DataFrame) -> pl.DataFrame:
     """COLUMNS at each row of a complete hourly grid, in its order; a window counts where four fifths of its hours are known."""
-    rows = grid.select("symbol", "ts").join(hours_of(trades), on=["symbol", "ts"], how="left", maintain_order="left")
+    made = hours_of(trades)
+    rows = grid.select("symbol", "ts", "is_bar").join(made, on=["symbol", "ts"], how="left", maintain_order="left")
+    rows = rows.with_columns(pl.when(trading(GONE_H)).then(pl.col(made.columns[2:])))
     sums = {name: {h: _sum(name, h) for h in SPANS} for name in ("volume", "bought", "usd", "up", "signs", "pairs", "minutes")}
     minute = sums["usd"][24] / sums["minutes"][24]
     found: dict[str, pl.Expr] = {}
@@ -97,17 +100,20 @@ def hours_of(trades: pl.LazyFrame) -> pl.DataFrame:
     signs = pl.col("sign") * pl.when(follows).then(pl.col("sign").shift(1))
     x, r = pl.when(pl.col("r").is_not_null()).then(pl.col("x")), pl.col("r")
     minutes = minutes.with_columns(signs=signs, xs=x, xx=x * x, rr=r * r, xr=x * r)
-    return minutes.group_by("symbol", "ts", maintain_order=True).agg(
-        pl.col("trades", "volume", "signs", "xx", "rr", "xr", "r").sum().cast(pl.Float64),
-        pl.col("close").last(),
-        bought=bought.sum(),
-        usd=pl.col("quote_volume_usd").sum(),
-        up=(pl.col("x") > 0).sum().cast(pl.Float64),
-        x=pl.col("xs").sum(),
-        n=pl.col("r").count().cast(pl.Float64),
-        pairs=pl.col("signs").count().cast(pl.Float64),
-        minutes=pl.len().cast(pl.Float64),
-    )
+    found = totals(
+        minutes,
+        ["symbol", "ts"],
+        {
+            **{n: pl.col(n) for n in ("trades", "volume", "signs", "xx", "rr", "xr", "r")},
+            "bought": bought,
+            "usd": pl.col("quote_volume_usd"),
+            "up": pl.col("x") > 0,
+            "x": pl.col("xs"),
+            "minutes": pl.lit(1.0) * pl.col("ts").is_not_null(),
+        },
+    ).rename({f"{COUNT}r": "n", f"{COUNT}signs": "pairs"})
+    last = minutes.unique(["symbol", "ts"], keep="last", maintain_order=True).select("symbol", "ts", "close")
+    return found.join(last, on=["symbol", "ts"], how="left", maintain_order="left")
 
 
 def _sum(name: str, hours: int) -> pl.Expr:

@@ -12,9 +12,10 @@ from datetime import timedelta
 import polars as pl
 
 from crypto_assets.features._as_known import as_known
-from crypto_assets.features._bars import TINY, regression, rolling
+from crypto_assets.features._bars import TINY, by_blocks, regression, rolling
 from crypto_assets.features._daily import MAX_AGE
 from crypto_assets.features._family import Column
+from crypto_assets.features._totals import COUNT, mean, means, totals
 from crypto_assets.market.sectors import SECTORS
 
 LEADER = "BTC"
@@ -61,31 +62,43 @@ COLUMNS = {
     ),
 }
 
+OWN = (
+    *("sector_return_24h", "sector_return_168h", "own_less_sector_24h"),
+    *("cap_correlation_168h", "btc_lead_correlation_168h"),
+)
+SHARED = tuple(c for c in COLUMNS if c not in OWN)
+"""Those of a coin, and those that are the same for every coin."""
 
-def rotation(coins: pl.DataFrame, onchain: pl.LazyFrame, coingecko: pl.LazyFrame) -> pl.LazyFrame:
-    """symbol, ts and COLUMNS at each row of `coins`: symbol, ts, close, `_r`, `_scaled` on complete hourly grids.
 
-    Capitalisations are Coin Metrics', and CoinGecko's for a coin that Coin Metrics has not.
+def rotation(
+    coins: pl.DataFrame, closes: pl.LazyFrame, onchain: pl.LazyFrame, coingecko: pl.LazyFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """OWN at each row of `coins` (symbol, ts, close, `_r`, `_scaled` on complete hourly grids, sorted); ts and SHARED by hour.
+
+    `closes` are candles that reach back `LOOKBACK`; only each day's last one counts. Capitalisations are Coin Metrics', and
+    CoinGecko's for a coin that Coin Metrics has not.
     """
-    rows = coins.select("symbol", "ts", "close", "_r", "_scaled").sort("symbol", "ts")
-    rows = rows.with_columns(_cap=_caps(rows, onchain, coingecko))
+    rows = coins.select("symbol", "ts", "close", "_r", "_scaled")
+    # a coin counts at an hour only if it has a bar there: whether it will have one again is not known
+    rows = rows.with_columns(_cap=_caps(rows, onchain, coingecko)).with_columns(_cap=_at_bars("_cap"))
     sums = _weighted(rows).join(_dominance(rows), on="ts", how="left", maintain_order="left")
     rows = rows.with_columns(_sector_of=pl.col("symbol").replace_strict(SECTORS, default=None, return_dtype=pl.String))
-    means = rows.group_by("_sector_of", "ts", maintain_order=True).agg(_sector=pl.col("_scaled").mean())
-    rows = rows.join(means, on=["_sector_of", "ts"], how="left", maintain_order="left")
-    rows = rows.join(sums, on="ts", how="left", maintain_order="left").with_columns(_day=pl.col("ts").dt.truncate("1d"))
-    rows = rows.join(_season(rows), on="_day", how="left")
-    return _columns(rows.sort("symbol", "ts").lazy()).select("symbol", "ts", *COLUMNS)
+    sectors = means(rows, ["_sector_of", "ts"], ["_scaled"]).rename({"_scaled": "_sector"})
+    rows = rows.join(sectors, on=["_sector_of", "ts"], how="left", maintain_order="left")
+    market = sums.select("ts", "_caps", "_cap_returns", "_market", "_btc")
+    rows = rows.join(market, on="ts", how="left", maintain_order="left")
+    hours = sums.with_columns(_day=pl.col("ts").dt.truncate("1d")).join(_season(closes), on="_day", how="left")
+    return by_blocks(rows, _columns), hours.select("ts", *SHARED)
 
 
-def _columns(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _columns(rows: pl.DataFrame) -> pl.DataFrame:
     """The rolling columns on each coin's grid."""
     weight = pl.when(pl.col("_r").is_not_null()).then(pl.col("_cap"))
     rest = pl.col("_caps") - weight
     others = pl.when(rest > 0).then((pl.col("_cap_returns") - weight * pl.col("_r")) / rest)
     relative, own = pl.col("_sector") - pl.col("_market"), pl.col("_scaled") - pl.col("_sector")
     rows = rows.with_columns(_others=others, _before=pl.col("_btc").shift(1).over("symbol"))
-    return rows.with_columns(
+    return rows.select(
         **{f"sector_return_{h}h": rolling(relative, h, "total") / math.sqrt(h) for h in (24, WEEK_H)},
         own_less_sector_24h=rolling(own, 24, "total") / math.sqrt(24),
         cap_correlation_168h=regression("_others", "_r", WEEK_H)[1],
@@ -104,16 +117,21 @@ def _caps(rows: pl.DataFrame, onchain: pl.LazyFrame, coingecko: pl.LazyFrame) ->
 
 def _dominance(rows: pl.DataFrame) -> pl.DataFrame:
     """ts, Bitcoin's share and its changes, each among the coins known now and then."""
-    cap, leader = pl.col("_cap"), pl.col("symbol") == LEADER
-
-    def share(of: pl.Expr, where: pl.Expr) -> pl.Expr:
-        chosen = of.filter(where)
-        return pl.when(chosen.count() >= FEWEST).then(of.filter(where & leader).first() / chosen.sum())
-
+    before = {d: pl.col(f"_cap_{d}") for d in DAYS}
     earlier = rows.with_columns(pl.col("_cap").shift(24 * d).over("symbol").alias(f"_cap_{d}") for d in DAYS)
-    both = {d: cap.is_not_null() & pl.col(f"_cap_{d}").is_not_null() for d in DAYS}
-    changes = {f"btc_dominance_change_{d}d": share(cap, both[d]) - share(pl.col(f"_cap_{d}"), both[d]) for d in DAYS}
-    return earlier.group_by("ts", maintain_order=True).agg(btc_dominance=share(cap, cap.is_not_null()), **changes)
+    values = {"now": pl.col("_cap")}
+    for d in DAYS:
+        both = pl.col("_cap").is_not_null() & before[d].is_not_null()
+        values |= {f"now_{d}": pl.when(both).then(pl.col("_cap")), f"then_{d}": pl.when(both).then(before[d])}
+    sums = totals(earlier, ["ts"], values)
+    leader = earlier.filter(pl.col("symbol") == LEADER).select("ts", **{f"leader_{n}": value for n, value in values.items()})
+    sums = sums.join(leader, on="ts", how="left", maintain_order="left")
+
+    def share(name: str) -> pl.Expr:
+        return pl.when(pl.col(f"{COUNT}{name}") >= FEWEST).then(pl.col(f"leader_{name}") / pl.col(name))
+
+    changes = {f"btc_dominance_change_{d}d": share(f"now_{d}") - share(f"then_{d}") for d in DAYS}
+    return sums.select("ts", btc_dominance=share("now"), **changes)
 
 
 def _weighted(rows: pl.DataFrame) -> pl.DataFrame:
@@ -122,22 +140,28 @@ def _weighted(rows: pl.DataFrame) -> pl.DataFrame:
     With x a coin's part of the weighted return, the variance of the sum less the sum of the variances is what the pairs add.
     """
     weight = pl.when(pl.col("_r").is_not_null()).then(pl.col("_cap"))
-    sums = rows.group_by("ts", maintain_order=True).agg(
-        _caps=weight.sum(),
-        _cap_returns=(weight * pl.col("_r")).sum(),
-        _market=pl.when(pl.col("_scaled").count() >= FEWEST).then(pl.col("_scaled").mean()),
-        _btc=pl.col("_r").filter(pl.col("symbol") == LEADER).first(),
+    values = {"_caps": weight, "_cap_returns": weight * pl.col("_r"), "_scaled": pl.col("_scaled")}
+    sums = totals(rows, ["ts"], values).select(
+        "ts",
+        pl.when(pl.col("_caps") > 0).then(pl.col("_caps")).alias("_caps"),
+        "_cap_returns",
+        _market=pl.when(pl.col(f"{COUNT}_scaled") >= FEWEST).then(mean("_scaled")),
     )
-    sums = sums.with_columns(pl.when(pl.col("_caps") > 0).then(pl.col("_caps")))
+    leader = rows.filter(pl.col("symbol") == LEADER).select("ts", _btc="_r")
+    sums = sums.join(leader, on="ts", how="left", maintain_order="left")
     parts = rows.join(sums.select("ts", "_caps"), on="ts", how="left", maintain_order="left")
     parts = parts.with_columns(_x=weight * pl.col("_r") / pl.col("_caps")).with_columns(_var=_variance("_x"))
-    hours = parts.group_by("ts", maintain_order=True).agg(
-        pl.col("_x").sum(), _own=pl.col("_var").sum(), _sd=pl.col("_var").sqrt().sum(), _coins=pl.col("_var").count()
-    )
+    parts = parts.with_columns(_var=_at_bars("_var"))
+    values = {"_x": pl.col("_x"), "_own": pl.col("_var"), "_sd": pl.col("_var").sqrt()}
+    hours = totals(parts, ["ts"], values).rename({f"{COUNT}_own": "_coins"})
     hours = sums.join(hours, on="ts", how="left").sort("ts").with_columns(symbol=pl.lit("market"))
     pairs = pl.col("_sd").pow(2) - pl.col("_own")
     average = pl.when((pl.col("_coins") >= FEWEST) & (pairs > TINY)).then((_variance("_x") - pl.col("_own")) / pairs)
     return hours.select("ts", "_caps", "_cap_returns", "_market", "_btc", average_correlation_168h=average)
+
+
+def _at_bars(column: str) -> pl.Expr:
+    return pl.when(pl.col("close").is_not_null()).then(pl.col(column))
 
 
 def _variance(column: str) -> pl.Expr:
@@ -146,10 +170,10 @@ def _variance(column: str) -> pl.Expr:
     return pl.when(variance > TINY * 1e-3).then(variance)
 
 
-def _season(rows: pl.DataFrame) -> pl.DataFrame:
+def _season(candles: pl.LazyFrame) -> pl.DataFrame:
     """`_day`, the altcoin season of the closes at that midnight, and its change in a week."""
-    closes = rows.filter(pl.col("ts") == pl.col("ts").dt.truncate("1d"), pl.col("close").is_not_null())
-    closes = closes.select("symbol", "ts", "close")
+    bars = candles.select("symbol", pl.col("ts") + pl.duration(hours=1), "close")
+    closes = bars.filter(pl.col("ts") == pl.col("ts").dt.truncate("1d"), pl.col("close").is_not_null()).collect()
     before = closes.select("symbol", pl.col("ts") + SEASON, _before="close")
     rose = closes.join(before, on=["symbol", "ts"], how="inner").with_columns(rose=pl.col("close") / pl.col("_before"))
     leader = rose.filter(pl.col("symbol") == LEADER).select("ts", _leader="rose")

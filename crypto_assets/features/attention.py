@@ -10,9 +10,10 @@ from datetime import timedelta
 
 import polars as pl
 
-from crypto_assets.features._bars import bars, clock, finite, hourly, of_each
+from crypto_assets.features._bars import bars, clock, finite, hourly, of_each, trading
 from crypto_assets.features._daily import CHANGE, LEVEL, SCORE, STEP, WEEK, Series, across, known, logs, mean_of_week
 from crypto_assets.features._family import Column, FeatureFamily
+from crypto_assets.features._totals import COUNT, mean, totals
 
 FEWEST = 3
 """Coins in a mean of the market."""
@@ -90,8 +91,9 @@ def compute(candles: pl.LazyFrame, texts: pl.LazyFrame, commits: pl.LazyFrame, *
         )
     rows = rows.join(_scores(candles, texts), on=["symbol", "ts"], how="left", maintain_order="left")
     rows = rows.with_columns(social_sentiment=pl.col("_score") * pl.col("talk_z_90d"))
-    means = [pl.when(pl.col(n).count() >= FEWEST).then(pl.col(n).mean()).alias(f"market_{n}") for n in MARKET]
-    market = rows.group_by("ts", maintain_order=True).agg(means)
+    sums = totals(rows, ["ts"], {n: pl.col(n) for n in MARKET})
+    enough = {n: pl.when(pl.col(f"{COUNT}{n}") >= FEWEST).then(mean(n)) for n in MARKET}
+    market = sums.select("ts", **{f"market_{n}": value for n, value in enough.items()})
     return finite(rows.join(market, on="ts", how="left").lazy().select("symbol", "ts", *COLUMNS), list(COLUMNS))
 
 
@@ -105,9 +107,11 @@ def _scores(candles: pl.LazyFrame, texts: pl.LazyFrame) -> pl.DataFrame:
     hour = (pl.col("available_at") - timedelta(microseconds=1)).dt.truncate("1h") + pl.duration(hours=1)
     once = texts.sort("id", "symbol", "ts", "available_at").unique(["id", "symbol", "ts"], keep="first", maintain_order=True)
     known = once.select("symbol", "id", "score", ts=hour).sort("symbol", "ts", "id").collect()
-    sums = known.group_by("symbol", "ts", maintain_order=True).agg(_sum=pl.col("score").sum(), _n=pl.len().cast(pl.Float64))
+    sums = totals(known, ["symbol", "ts"], {"_sum": pl.col("score"), "_n": pl.lit(1.0) * pl.col("ts").is_not_null()})
+    sums = sums.select("symbol", "ts", "_sum", "_n")
     grid = hourly(bars(candles).select("symbol", "ts")).join(sums.lazy(), on=["symbol", "ts"], how="left").sort("symbol", "ts")
     day = {c: of_each(pl.col(c).fill_null(0), "total", DAY_H, 1) for c in ("_sum", "_n")}
+    grid = grid.with_columns(pl.when(trading(7 * DAY_H)).then(pl.col("_sum", "_n")))
     mean = pl.when(pl.col("_n") > 0.5).then(pl.col("_sum") / pl.col("_n"))
     return grid.with_columns(**day).select("symbol", "ts", _score=mean).collect()
 
@@ -128,4 +132,5 @@ FAMILY = FeatureFamily(
     COLUMNS,
     compute,
     grid="candles",
+    lookbacks={"candles": WEEK + 2 * timedelta(hours=DAY_H)},
 )

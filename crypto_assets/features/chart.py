@@ -162,4 +162,4 @@ def _fractional(close: Array, order: float = DIFFERENCE_ORDER, length: int = DIF
     return out
 
 
-FAMILY = FeatureFamily("chart", {"candles": "curated/candles"}, LOOKBACK, COLUMNS, compute)
+FAMILY = FeatureFamily("chart", {"candles": "curated/candles"}, LOOKBACK, COLUMNS, compute, by_coin=("candles",))

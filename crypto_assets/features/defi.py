@@ -33,16 +33,19 @@ COLUMNS = {
 }
 
 
-def compute(candles: pl.LazyFrame, tvl: pl.LazyFrame, **tables: pl.LazyFrame) -> pl.LazyFrame:
-    """The columns at each bar's close; one row a coin and bar. Coins without a chain of their own have nulls in `chain_...`."""
+def compute(candles: pl.LazyFrame, market: pl.LazyFrame, tvl: pl.LazyFrame, **tables: pl.LazyFrame) -> pl.LazyFrame:
+    """The columns at each bar's close; one row a coin and bar.
+
+    `market` are the candles of all coins, for their hours. Coins without a chain of their own have nulls in `chain_...`.
+    """
     logs = tvl.filter(pl.col("tvl_usd") > 0).with_columns(log=pl.col("tvl_usd").log())
-    total = known_moves(logs.filter(pl.col("chain") == TOTAL), clock(candles), by=(), value="log", name="total")
+    total = known_moves(logs.filter(pl.col("chain") == TOTAL), clock(market), by=(), value="log", name="total")
     coin_of = {chain: coin for coin, chain in more.CHAINS.items()}
     own = logs.filter(pl.col("chain").is_in(list(coin_of))).with_columns(symbol=pl.col("chain").replace(coin_of))
     coins = known_moves(own, bars(candles).select("symbol", "ts"), by=["symbol"], value="log", name="chain")
     rows = coins.join(total.drop("symbol"), on="ts", how="left")
     rows = rows.with_columns(chain_share_change_7d=pl.col("chain_change_7d") - pl.col("total_change_7d"))
-    grid, hours = bars(candles).select("symbol", "ts").collect(), clock(candles).select("ts").collect()
+    grid, hours = bars(candles).select("symbol", "ts").collect(), clock(market).select("ts").collect()
     rows = rows.join(more.of_coins(grid, hours, tables).lazy(), on=["symbol", "ts"], how="left")
     rows = rows.join(more.of_all(hours, tables).lazy(), on="ts", how="left")
     return finite(rows.select("symbol", "ts", *COLUMNS), list(COLUMNS))
@@ -52,6 +55,7 @@ FAMILY = FeatureFamily(
     "defi",
     {
         "candles": "curated/candles",
+        "market": "curated/candles",
         "tvl": "raw/defillama_tvl",
         "yields": "raw/defillama_yields",
         "protocols": "raw/defillama_protocols",
@@ -64,4 +68,6 @@ FAMILY = FeatureFamily(
     COLUMNS,
     compute,
     grid="candles",
+    lookbacks={"candles": timedelta(days=1), "market": timedelta(days=10)},
+    by_coin=("candles",),
 )

@@ -10,7 +10,7 @@ from datetime import timedelta
 import polars as pl
 
 from crypto_assets.features._as_known import as_known
-from crypto_assets.features._bars import bars, change, finite, hourly, rolling, z_score
+from crypto_assets.features._bars import bars, change, finite, hourly, rolling, trading, z_score
 from crypto_assets.features._family import Column, FeatureFamily
 
 MAX_AGE = timedelta(hours=24)
@@ -42,6 +42,7 @@ def compute(candles: pl.LazyFrame, funding: pl.LazyFrame) -> pl.LazyFrame:
     """The columns at each bar's close; one row a coin and bar. No basis where the candle itself is spot."""
     grid = hourly(bars(candles, "spot_close"))
     rows = as_known(funding, grid, max_age=MAX_AGE, columns=["funding_rate"], age_hours="funding_age")
+    rows = rows.with_columns(pl.when(trading(24)).then("funding_rate").alias("funding_rate"))
     rate, basis = pl.col("funding_rate"), pl.col("basis")
     rows = rows.with_columns(basis=pl.col("close") / pl.col("spot_close") - 1).with_columns(
         funding_last=rate,

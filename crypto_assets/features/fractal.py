@@ -67,4 +67,5 @@ FAMILY = FeatureFamily(
     lookback=timedelta(hours=SPAN_HOURS + 6),
     columns=COLUMNS,
     compute=compute,
+    by_coin=("candles",),
 )

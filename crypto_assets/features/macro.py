@@ -74,4 +74,6 @@ FAMILY = FeatureFamily(
     COLUMNS,
     compute,
     grid="candles",
+    lookbacks={"candles": timedelta(days=1)},
+    by_coin=("candles",),
 )

@@ -27,7 +27,8 @@ def matrix(families: Iterable[FeatureFamily]) -> Derivation:
         raise SettingsError(f"two feature families are called {', '.join(repeated)}: rename one of them")
     columns = {f"{f.name}.{c}": d for f in chosen for c, d in f.described().items()}
     own = {RETURN: Column("log return of the bar that closed at ts", "log", timedelta(hours=2))}
-    inputs = {"candles": "curated/candles", **{f"of_{name}": f"features/{name}" for name in names}}
+    tables = {f"of_{name}": f"features/{name}" for name in names}
+    inputs = {"candles": "curated/candles", **tables}
 
     def compute(candles: pl.LazyFrame, **tables: pl.LazyFrame) -> pl.LazyFrame:
         rows = _returns(candles).sort("symbol", "ts").collect()
@@ -35,7 +36,9 @@ def matrix(families: Iterable[FeatureFamily]) -> Derivation:
         return pl.concat([rows, *parts], how="horizontal").lazy()
 
     doc = "All feature families side by side: one row a coin and decision time."
-    return Derivation(feature_table("matrix", {**own, **columns}), inputs, compute, lookback=timedelta(hours=2), doc=doc)
+    table = feature_table("matrix", {**own, **columns})
+    at_once = dict.fromkeys(tables, timedelta(0))
+    return Derivation(table, inputs, compute, timedelta(hours=2), doc=doc, lookbacks=at_once, by_coin=tuple(inputs))
 
 
 def _aligned(rows: pl.DataFrame, table: pl.DataFrame, family: FeatureFamily) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from datetime import timedelta
 import polars as pl
 
 from crypto_assets.features._as_known import as_known
-from crypto_assets.features._bars import bars, finite, hourly, z_score
+from crypto_assets.features._bars import GONE_H, bars, finite, hourly, trading, z_score
 from crypto_assets.features._depth import COLUMNS as DEPTH
 from crypto_assets.features._depth import depth_columns
 from crypto_assets.features._family import Column, FeatureFamily
@@ -73,7 +73,8 @@ def compute(
 
 
 def _known(table: pl.LazyFrame, grid: pl.DataFrame, columns: list[str]) -> pl.LazyFrame:
-    return as_known(table, grid.lazy(), max_age=MAX_AGE, columns=columns)
+    known = as_known(table, grid.lazy(), max_age=MAX_AGE, columns=columns)
+    return known.with_columns(pl.when(trading(GONE_H)).then(pl.col(columns)))
 
 
 def _change(expr: pl.Expr, hours: int) -> pl.Expr:
@@ -135,4 +136,5 @@ FAMILY = FeatureFamily(
     COLUMNS,
     compute,
     grid="candles",
+    by_coin=("candles", "trades", "depth", "book", "open_interest", "basis"),
 )

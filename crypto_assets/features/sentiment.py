@@ -13,8 +13,9 @@ from datetime import timedelta
 import polars as pl
 
 from crypto_assets.features._as_known import as_known
-from crypto_assets.features._bars import bars, change, clock, finite, hourly, of_each
+from crypto_assets.features._bars import GONE_H, bars, change, clock, finite, hourly, of_each, trading
 from crypto_assets.features._family import Column, FeatureFamily
+from crypto_assets.features._totals import COUNT, totals
 
 SPANS = (4, 24, 72)
 LEAST_WEIGHT = 0.01
@@ -84,21 +85,24 @@ COLUMNS = {
 }
 
 
-def compute(candles: pl.LazyFrame, texts: pl.LazyFrame, fear_greed: pl.LazyFrame, funding: pl.LazyFrame) -> pl.LazyFrame:
-    """The columns at each bar's close; one row a coin and bar."""
+def compute(
+    candles: pl.LazyFrame, market: pl.LazyFrame, texts: pl.LazyFrame, fear_greed: pl.LazyFrame, funding: pl.LazyFrame
+) -> pl.LazyFrame:
+    """The columns at each bar's close; one row a coin and bar. `market` are the candles of all coins, for their hours."""
     grid = hourly(bars(candles).select("symbol", "ts"))
-    hours = clock(candles)
+    hours = clock(market)
     texts = texts.collect().lazy()
     known, voted = _first_known(texts), _first_known(texts.filter(pl.col("influence").is_not_null()))
     named = _joined(grid, known, voted, ["symbol", "ts"]).sort("symbol", "ts")
+    named = named.with_columns(pl.when(trading(GONE_H)).then(pl.col("^_.*$")))
     coins = _decayed(named).with_columns(score_surprise=pl.col("score_1h") - pl.col("score_24h"))
     once = [each.unique(["id", "ts", "channel"], keep="first", maintain_order=True) for each in (known, voted)]
-    market = _decayed(_joined(hours, once[0], once[1], ["ts"]).sort("ts"))
-    market = market.select("ts", *[pl.col(c).alias(f"market_{c}") for c in MARKET])
+    mood = _decayed(_joined(hours, once[0], once[1], ["ts"]).sort("ts"))
+    mood = mood.select("ts", *[pl.col(c).alias(f"market_{c}") for c in MARKET])
     rate = as_known(funding, grid, max_age=FUNDING_MAX_AGE, columns=["funding_rate"]).select("symbol", "ts", "funding_rate")
     rows = (
         coins.filter("is_bar")
-        .join(market, on="ts", how="left")
+        .join(mood, on="ts", how="left")
         .join(_mood(hours, fear_greed), on="ts", how="left")
         .join(rate, on=["symbol", "ts"], how="left")
         .with_columns(
@@ -122,20 +126,11 @@ def _first_known(texts: pl.LazyFrame) -> pl.LazyFrame:
 def _joined(grid: pl.LazyFrame, known: pl.LazyFrame, voted: pl.LazyFrame, by: list[str]) -> pl.LazyFrame:
     """The grid with sums and counts by hour of all texts, and of those that are voted on from when the votes are known."""
     score, weight = pl.col("score"), 1 + pl.col("influence")
-    sums = [_sum(pl.col(c)).alias(f"_{c}") for c in READ] + [pl.col(c).count().alias(f"_n_{c}") for c in READ]
-    every = _by_hour(known, by, [*sums, _sum(score.pow(2)).alias("_squares")])
-    weighed = [_sum(score * weight).alias("_influence_score"), _sum(weight).alias("_n_influence_score")]
-    return grid.join(every, on=by, how="left").join(_by_hour(voted, by, weighed), on=by, how="left")
-
-
-def _by_hour(known: pl.LazyFrame, by: list[str], sums: list[pl.Expr]) -> pl.LazyFrame:
-    """Sums by hour; in row order and eagerly, because the order of a sum shows in its last digit."""
-    return known.collect().group_by(by, maintain_order=True).agg(sums).lazy()
-
-
-def _sum(expr: pl.Expr) -> pl.Expr:
-    """The sum of a group, one by one: `sum` is made of parts of the frame, as many as threads happen to be free."""
-    return expr.implode().list.sum()
+    every = totals(known.collect(), by, {**{f"_{c}": pl.col(c) for c in READ}, "_squares": score.pow(2)})
+    every = every.rename({f"{COUNT}_{c}": f"_n_{c}" for c in READ}).drop(f"{COUNT}_squares")
+    weighed = totals(voted.collect(), by, {"_influence_score": score * weight, "_n_influence_score": weight})
+    weighed = weighed.select(*by, "_influence_score", "_n_influence_score")
+    return grid.join(every.lazy(), on=by, how="left").join(weighed.lazy(), on=by, how="left")
 
 
 def _decayed(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -171,6 +166,7 @@ FAMILY = FeatureFamily(
     "sentiment",
     {
         "candles": "curated/candles",
+        "market": "curated/candles",
         "texts": "curated/text_scores",
         "fear_greed": "raw/fear_greed",
         "funding": "raw/binance_funding",
@@ -179,4 +175,5 @@ FAMILY = FeatureFamily(
     COLUMNS,
     compute,
     grid="candles",
+    by_coin=("candles", "funding"),
 )

@@ -331,4 +331,4 @@ def _of_coin(rows: pl.DataFrame) -> dict[str, Array]:
     return {**made, **{name: values[hour] for name, values in _clock().items()}, **charted}
 
 
-FAMILY = FeatureFamily("technical", {"candles": "curated/candles"}, MAX_LOOKBACK, COLUMNS, compute)
+FAMILY = FeatureFamily("technical", {"candles": "curated/candles"}, MAX_LOOKBACK, COLUMNS, compute, by_coin=("candles",))

@@ -6,12 +6,13 @@ A scan gives what `Lake.scan` would, rows in the same order; it costs a filter, 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 import polars as pl
 
+from crypto_assets.lake.derivation import Derivation
 from crypto_assets.lake.store import PART, Lake, nothing, read_day
 from crypto_assets.market.time import DAY
 
@@ -95,10 +96,10 @@ class Kept:
         return found
 
 
-def reach_of(steps: list[tuple[Mapping[str, str], timedelta]], slack: timedelta = 8 * DAY) -> dict[str, timedelta]:
-    """Table -> how far back it is read by any of the steps (inputs, lookback), and `slack` more."""
+def reach_of(steps: Iterable[Derivation], slack: timedelta = 8 * DAY) -> dict[str, timedelta]:
+    """Table -> how far back it is read by any of the steps, and `slack` more."""
     back: dict[str, timedelta] = {}
-    for inputs, lookback in steps:
-        for table in inputs.values():
-            back[table] = max(back.get(table, slack), lookback + slack)
+    for step in steps:
+        for table, far in step.reach().items():
+            back[table] = max(back.get(table, slack), far + slack)
     return back

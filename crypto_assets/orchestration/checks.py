@@ -1,6 +1,7 @@
 """Asset checks made from a table's schema: wrong shape, too many quarantined rows or missing bars block what is downstream."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -22,18 +23,34 @@ def schema_spec(key: list[str]) -> dg.AssetCheckSpec:
     )
 
 
-def schema_result(table: type[Table], rows: pl.DataFrame, rows_by_day: dict | None = None) -> dg.AssetCheckResult:
+def schema_result(table: type[Table], rows: pl.DataFrame) -> dg.AssetCheckResult:
     """Validate what was written."""
+    bad = bad_rows(table, rows)
+    return written_result(table, rows.height, None, [bad] if isinstance(bad, str) or bad.height else [])
+
+
+def bad_rows(table: type[Table], rows: pl.DataFrame) -> pl.DataFrame | str:
+    """The rows that break the table's schema, each with its reason; in words where the shape is wrong."""
     from crypto_assets.lake import quarantine
 
-    metadata: dict[str, Any] = {"rows": rows.height}
+    try:
+        return quarantine.split(table, rows).bad
+    except SchemaError as error:
+        return str(error)
+
+
+def written_result(
+    table: type[Table], rows: int, rows_by_day: dict | None, problems: Sequence[pl.DataFrame | str]
+) -> dg.AssetCheckResult:
+    """The verdict on what was written in pieces, from what `bad_rows` found in each."""
+    metadata: dict[str, Any] = {"rows": rows}
     if rows_by_day:
         metadata["rows_by_day"] = _day_table(rows_by_day)
-    try:
-        bad = quarantine.split(table, rows).bad
-    except SchemaError as error:
-        return _failed(table, str(error), metadata)
-    if bad.height:
+    for words in (p for p in problems if isinstance(p, str)):
+        return _failed(table, words, metadata)
+    found = [p.select("reason") for p in problems if isinstance(p, pl.DataFrame)]
+    if found:
+        bad = pl.concat(found)
         examples = bad.group_by("reason").len().sort("len", descending=True).head(5)
         return _failed(table, f"{bad.height} rows break {table.name}: {dict(examples.iter_rows())}", metadata)
     return dg.AssetCheckResult(passed=True, check_name="schema", asset_key=_key(table), metadata=metadata)

@@ -91,8 +91,8 @@ def reach() -> dict[str, timedelta]:
     back: dict[str, timedelta] = {"features/matrix": timedelta(0)}
     for step in reversed([s for s in derivations(list(families().values())) if s.name != LABELS.name]):
         if step.name in back:
-            for table in step.inputs.values():
-                back[table] = max(back.get(table, timedelta(0)), back[step.name] + step.lookback)
+            for table, far in step.reach().items():
+                back[table] = max(back.get(table, timedelta(0)), back[step.name] + far)
     return {table: far for table, far in back.items() if table.startswith("raw/")}
 
 

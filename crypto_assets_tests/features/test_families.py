@@ -41,6 +41,19 @@ def test_no_family_sees_the_future(name, tables):
     assert invariance.leaks(invariance.of_family(FAMILIES[name]), tables, LATE, CUTS) == {}
 
 
+def test_whether_a_missing_bar_is_followed_by_others_is_not_known(tables):
+    """At an hour without a coin's bar the others' rows are the same whether the coin trades again or never."""
+    cut = datetime(2024, 5, 10, 13, tzinfo=UTC)
+    candles, ts, eth = tables["curated/candles"], pl.col("ts"), pl.col("symbol") == "ETH"
+    holed = candles.filter(~(eth & ts.is_between(cut - timedelta(hours=3), cut + timedelta(hours=2))))
+    for name, family in FAMILIES.items():
+        again, never = (
+            derive(family.derivation(), Frames({**tables, "curated/candles": rows}), LATE).filter(ts <= cut)
+            for rows in (holed, holed.filter(~(eth & (ts > cut))))
+        )
+        assert again.equals(never, null_equal=True), (name, exact(again, never))
+
+
 def test_the_matrix_does_not_see_the_future(tables):
     assert invariance.leaks(invariance.of_matrix(FAMILIES.values()), tables, LATE, CUTS[1:2]) == {}
 
@@ -104,7 +117,7 @@ def test_a_row_does_not_depend_on_where_the_read_begins(name, interrupted):
     """A day, and an hour, read with the declared lookback are those read with everything there is, to the last bit."""
     family = FAMILIES[name]
     day = Window.of_days(date(2024, 5, 14), date(2024, 5, 14))
-    long = derive(replace(family, lookback=timedelta(days=440)).derivation(), Frames(interrupted), day)
+    long = derive(replace(family, lookback=timedelta(days=440), lookbacks={}).derivation(), Frames(interrupted), day)
     assert long.height > 90
     for window in (day, Window(day.end - timedelta(hours=1), day.end)):
         short = derive(family.derivation(), Frames(interrupted), window)

@@ -2,22 +2,25 @@
 
 import math
 from collections.abc import Sequence
+from datetime import date
 
 import dagster as dg
 import polars as pl
 
-from crypto_assets.lake import Derivation, Table, derive
+from crypto_assets.lake import Derivation, Lake, Table
+from crypto_assets.lake.pieces import in_pieces
 from crypto_assets.market.coins import Coin
 from crypto_assets.market.errors import SourceError
 from crypto_assets.market.time import DAY, Window
 from crypto_assets.orchestration.access import Access
 from crypto_assets.orchestration.checks import (
+    bad_rows,
     column_schema,
     firewall_result,
     firewall_spec,
     ingest_result,
-    schema_result,
     schema_spec,
+    written_result,
 )
 from crypto_assets.orchestration.partitions import Partitions, days, window_of
 from crypto_assets.settings import Settings
@@ -109,11 +112,12 @@ def derived_asset(derivation: Derivation, parts: Partitions) -> dg.AssetsDefinit
     """`curated/...`, `features/...`, `labels/...`: one derivation, any number of days in one run."""
     table: type[Table] = derivation.table
     key = table.name.split("/")
-    mapping = days(before=math.ceil(derivation.lookback / DAY), after=math.ceil(derivation.lookahead / DAY))
+    after = math.ceil(derivation.lookahead / DAY)
+    reach = {name: days(before=math.ceil(back / DAY), after=after) for name, back in derivation.reach().items()}
 
     @dg.asset(
         key=key,
-        deps=[dg.AssetDep(name.split("/"), partition_mapping=mapping) for name in dict.fromkeys(derivation.inputs.values())],
+        deps=[dg.AssetDep(name.split("/"), partition_mapping=mapping) for name, mapping in reach.items()],
         partitions_def=parts.daily,
         backfill_policy=dg.BackfillPolicy.single_run(),
         kinds={"polars", "parquet"},
@@ -131,14 +135,25 @@ def derived_asset(derivation: Derivation, parts: Partitions) -> dg.AssetsDefinit
     def derived(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         lake = context.resources.access.lake
         window = window_of(context)
-        rows = derive(derivation, lake, window)
-        results = [schema_result(table, rows, lake.write(table, rows, window))]
+        by_day, problems = written(derivation, lake, window)
+        results = [written_result(table, sum(by_day.values()), by_day, problems)]
         if key[0] == "features":
             results.append(firewall_result(derivation, lake, window))
-        metadata = {"dagster/row_count": rows.height, "columns": len(table.dtypes)}
+        metadata = {"dagster/row_count": sum(by_day.values()), "columns": len(table.dtypes)}
         return dg.MaterializeResult(metadata=metadata, check_results=results)
 
     return derived
+
+
+def written(derivation: Derivation, lake: Lake, window: Window) -> tuple[dict[date, int], list[pl.DataFrame | str]]:
+    """Write the table piece by piece; rows by day, and what breaks its schema."""
+    by_day: dict[date, int] = {}
+    problems: list[pl.DataFrame | str] = []
+    for piece, rows in in_pieces(derivation, lake, window, spill=lake.root / "cache"):
+        by_day |= lake.write(derivation.table, rows, piece)
+        bad = bad_rows(derivation.table, rows)
+        problems += [bad] if isinstance(bad, str) or bad.height else []
+    return by_day, problems
 
 
 def _doc(function: object, table: type[Table], fallback: str = "") -> str:
