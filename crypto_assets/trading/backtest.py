@@ -34,12 +34,11 @@ TAKER = Rules()
 class Backtest:
     """One account's life.
 
-    `equity`: table backtests/equity, one row an hour from the first decision (initial capital) on. `positions`: symbol, ts =
-    bar's close, quantity, price, weight; rows with a position only. `trades`, `orders`: tables backtests/trades and
-    backtests/orders. `buy_and_hold`, `equal_weight`: equity tables of the references over the same hours. `counts`: decisions
-    (coin-hours with a forecast), ignored (forecasts of coins without a bar closing then), settlements (funding rates met
-    while in a position), missed (orders that found no bar). `notes`: how often each limit or rule of `account.NOTES` bit, in
-    coin-hours.
+    `equity`: table backtests/equity, one row an hour from the first decision (initial capital) on. `positions`, `trades`,
+    `orders`: tables backtests/positions, backtests/trades and backtests/orders. `buy_and_hold`, `equal_weight`: equity tables
+    of the references over the same hours. `counts`: decisions (coin-hours with a forecast), ignored (forecasts of coins without
+    a bar closing then), settlements (funding rates met while in a position), missed (orders that found no bar). `notes`: how
+    often each limit or rule of `account.NOTES` bit, in coin-hours.
     """
 
     model: str
@@ -100,7 +99,7 @@ def backtest(
         strategy.name,
         costs,
         statements.equity(grid, run, capital, model, strategy.name),
-        statements.positions(grid, run),
+        statements.positions(grid, run, model, strategy.name),
         statements.trades(grid, run, model, strategy.name),
         statements.orders(grid, run, model, strategy.name),
         statements.equity(grid, hold, capital, "buy_and_hold", "reference"),

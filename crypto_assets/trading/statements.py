@@ -9,7 +9,7 @@ import polars as pl
 
 from crypto_assets.trading import account as notes
 from crypto_assets.trading.grid import Market
-from crypto_assets.trading.tables import BacktestsEquity, BacktestsOrders, BacktestsTrades
+from crypto_assets.trading.tables import BacktestsEquity, BacktestsOrders, BacktestsPositions, BacktestsTrades
 
 REASONS = ("signal", "delisting", "liquidation")
 QUIET = notes.BANDED
@@ -45,8 +45,8 @@ def equity(grid: Market, history: Any, capital: float, model: str, strategy: str
     return BacktestsEquity.shape(stamped(frame, model, strategy))
 
 
-def positions(grid: Market, history: Any) -> pl.DataFrame:
-    """symbol, ts = bar's close, quantity, price, weight; rows with a position only."""
+def positions(grid: Market, history: Any, model: str, strategy: str) -> pl.DataFrame:
+    """Table backtests/positions: one row a coin and bar with a position, by time."""
     t, n = np.nonzero(history.quantity_TN)
     value_TN = values(history)
     equity_T = history.cash_T + value_TN.sum(axis=1)
@@ -60,7 +60,7 @@ def positions(grid: Market, history: Any) -> pl.DataFrame:
             "weight": np.divide(value, equity_T[t], out=np.zeros_like(value), where=equity_T[t] > 0),
         }
     )
-    return frame.with_columns(pl.col("ts").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
+    return BacktestsPositions.shape(stamped(frame, model, strategy))
 
 
 def trades(grid: Market, history: Any, model: str, strategy: str) -> pl.DataFrame:
@@ -114,10 +114,6 @@ def orders(grid: Market, history: Any, model: str, strategy: str) -> pl.DataFram
         schema_overrides={"status": pl.String, "reason": pl.String},
     ).with_columns(pl.col("limit_price").fill_nan(None))
     return BacktestsOrders.shape(stamped(frame, model, strategy))
-
-
-def _words(bits: int) -> str:
-    return ", ".join(text for bit, text in notes.NOTES.items() if bits & bit) or "signal"
 
 
 def counts(history: Any) -> dict[str, int]:

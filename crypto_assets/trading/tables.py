@@ -1,4 +1,4 @@
-"""The tables of a backtest in the lake: hourly equity, trades and orders, one account per model and strategy."""
+"""The tables of a backtest in the lake: hourly equity and positions, trades, orders, one account per model and strategy."""
 
 from __future__ import annotations
 
@@ -64,6 +64,20 @@ class BacktestsOrders(Table):
     limit_price: float | None = Field(gt=0, unit="USD", meaning="limit of a resting order; null = at market")
     status: str = Field(isin=("filled", "partial", "unfilled", "none"), meaning="what became of it in its bar")
     reason: str = Field(meaning="signal, or the limits and rules that bit, separated by commas")
+
+
+class BacktestsPositions(Table):
+    """One row an hour and coin that is held. `ts` is the bar's close."""
+
+    name = "backtests/positions"
+    key = ("model", "strategy", "symbol", "ts")
+
+    model: str = Field(meaning="whose forecasts were traded")
+    strategy: str = Field(meaning="how forecasts became positions")
+    symbol: str
+    quantity: float = Field(unit="coins", meaning="signed: negative is short")
+    price: float = Field(gt=0, unit="USD", meaning="the last known close, at which it is marked")
+    weight: float = Field(meaning="signed value / equity; 0 where equity is not positive")
 
 
 class BacktestsSummary(Table):

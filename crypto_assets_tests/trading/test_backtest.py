@@ -83,6 +83,24 @@ def test_net_is_gross_less_the_costs_and_cash_plus_positions_is_equity(seed, nam
     assert result.trades["fee_usd"].sum() == pytest.approx(e["fees_usd"].sum(), abs=0.01)
 
 
+@pytest.mark.parametrize("name", list(STRATEGIES))
+def test_a_position_is_the_sum_of_the_fills_before_its_close(name):
+    rng = np.random.default_rng(5)
+    strategy = STRATEGIES[name]
+    said = forecasts(rng.uniform(0, 1, (99, 3)), strategy.horizon)
+    result = backtest(said, candles(walk(5, 100, 3, 0.03)), None, strategy, model="m")
+    signed = pl.when(pl.col("side") == "buy").then("quantity").otherwise(-pl.col("quantity"))
+    fills = result.trades.select("symbol", ts=pl.col("ts") + HOUR, change=signed)
+    hours = result.equity.select("ts").join(pl.DataFrame({"symbol": ["C0", "C1", "C2"]}), how="cross")
+    book = hours.join(fills, on=["symbol", "ts"], how="left").join(
+        result.positions.select("symbol", "ts", "quantity"), on=["symbol", "ts"], how="left"
+    )
+    held = book.sort("ts").with_columns(pl.col("change", "quantity").fill_null(0.0))
+    off = held.select((pl.col("change").cum_sum().over("symbol") - pl.col("quantity")).abs().max()).item()
+    assert result.positions.height > 20
+    assert off < 1e-9
+
+
 def test_more_costs_never_help_the_same_decisions():
     close, p = walk(3, 300, 4), np.random.default_rng(3).uniform(0.2, 0.8, (299, 4))
     curves = cost_sensitivity(forecasts(p), candles(close), None, Relative(), model="m")

@@ -15,7 +15,14 @@ from crypto_assets.orchestration.checks import column_schema, finite, schema_res
 from crypto_assets.orchestration.walk import forecast_tables
 from crypto_assets.settings import Settings
 from crypto_assets.trading.strategies import strategies
-from crypto_assets.trading.tables import BacktestsEquity, BacktestsOrders, BacktestsSummary, BacktestsTrades, fold_table
+from crypto_assets.trading.tables import (
+    BacktestsEquity,
+    BacktestsOrders,
+    BacktestsPositions,
+    BacktestsSummary,
+    BacktestsTrades,
+    fold_table,
+)
 
 OWNERS = ["team:research"]
 
@@ -28,10 +35,11 @@ CATALOG_DOC = "The DuckDB file of views over every table, built aside and swappe
 
 
 def backtest_assets(names: list[str], settings: Settings) -> list[Any]:
-    """`backtests/{evaluation, equity, trades, orders, <strategy>..., summary, report, catalog}`, and the null-market check."""
+    """`backtests/{evaluation, equity, positions, trades, orders, <strategy>..., summary, report, catalog}`, and a check."""
     read = [*forecast_tables(names), "labels/targets", "curated/candles", "raw/binance_funding"]
     own = tuple(strategies(settings.strategy_files))
-    more: list[type[Table]] = [BacktestsTrades, BacktestsOrders, BacktestsSummary, *(fold_table(name) for name in own)]
+    every = (BacktestsPositions, BacktestsTrades, BacktestsOrders, BacktestsSummary)
+    more: list[type[Table]] = [*every, *(fold_table(name) for name in own)]
     upstream = [dg.AssetDep(table.split("/"), partition_mapping=ALL) for table in read]
 
     @dg.multi_asset(
@@ -81,6 +89,7 @@ def _account_tables(
     window = Window.of_days(days[0], days[-1])
     rows: dict[type[Table], pl.DataFrame] = {
         BacktestsEquity: equity,
+        BacktestsPositions: pl.concat([a.positions for a in accounts]),
         BacktestsTrades: pl.concat([a.trades for a in accounts]),
         BacktestsOrders: pl.concat([a.orders for a in accounts]),
         BacktestsSummary: summary(accounts),
