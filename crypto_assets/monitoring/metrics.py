@@ -21,7 +21,7 @@ Clock = Callable[[], datetime]
 
 
 class MonitoringCollector:
-    """For a `prometheus_client` registry; the server and `crypto-assets monitor --metrics-port` register one."""
+    """For a `prometheus_client` registry; `crypto-assets serve` and `monitor --metrics-port` register one."""
 
     def __init__(self, lake: Lake, clock: Clock | None = None) -> None:
         self.lake = lake

@@ -156,9 +156,9 @@ def _about(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", response_class=Response, tags=["about"])
     async def metrics() -> Response:
-        """Prometheus."""
+        """Prometheus: the server's own, and drift, live accuracy and the retraining loop as monitoring left them."""
         service.measure()
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+        return Response(await asyncio.to_thread(service.metrics.text), media_type="text/plain; version=0.0.4")
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:

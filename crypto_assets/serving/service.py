@@ -62,12 +62,12 @@ class Service:
         self, settings: Settings, *, clock: Clock | None = None, families: Sequence[FeatureFamily] | None = None
     ) -> None:
         self.settings, self.lake = settings, Lake(settings.lake)
-        self.metrics = Metrics()
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self.metrics = Metrics(self.lake, self._clock)
         self.batcher: Batcher[Question, Record] = Batcher(answer_all)
         self.records = records.Records(self.lake.root)
         self.listeners: set[asyncio.Queue[dict[str, Any]]] = set()
         self._problems = {"follow": "starting"}
-        self._clock = clock or (lambda: datetime.now(UTC))
         self._hot = open_hot(settings)
         self._registry = ModelRegistry(settings)
         self._days = OpenDays(self.lake, self._hot, settings.symbols, families=families)

@@ -6,6 +6,7 @@ Two families and four coins, one net of a few hundred weights: everything real, 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import threading
 import time
@@ -95,6 +96,23 @@ def world(tmp_path_factory) -> World:
     panel = from_tables(frames.frames["features/matrix"], frames.frames["labels/targets"], SYMBOLS)
     made = World(settings, raw, panel)
     ModelRegistry(settings).register(bundle(panel))
+    hot = made.hot()
+    made.close_hour(hot, AT)
+    hot.close()
+    return made
+
+
+@pytest.fixture
+def own(world, tmp_path) -> World:
+    """A copy of the world that a test may change: tables are links, the hot store and the registry its own."""
+    root = world.lake.root
+    for part in ("raw", "curated", "features", "labels", "cache"):
+        if (root / part).exists():
+            (tmp_path / part).symlink_to(root / part)
+    (tmp_path / ".mlflow").mkdir()
+    settings = world.settings.model_copy(update={"lake": tmp_path, "mlflow_uri": f"sqlite:///{tmp_path}/.mlflow/mlflow.db"})
+    shutil.copy(root / ".mlflow" / "mlflow.db", tmp_path / ".mlflow")
+    made = replace(world, settings=settings)
     hot = made.hot()
     made.close_hour(hot, AT)
     hot.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,11 +16,18 @@ from crypto_assets.evaluation import champion
 from crypto_assets.evaluation.fusing import fuse_hour, fusion_at
 from crypto_assets.evaluation.model_registry import ModelRegistry
 from crypto_assets.evaluation.open_days import OpenDays
+from crypto_assets.lake import Lake
 from crypto_assets.market.time import HOUR, Window
+from crypto_assets.monitoring.state import TRIGGER
 from crypto_assets.serving import records, schemas
 from crypto_assets.serving.answers import LEVELS, moment
+from crypto_assets.serving.metrics import Metrics
 from crypto_assets.serving.security import BODY_BYTES, Keys, Limiter, add_key, digest_of
+from crypto_assets.sources.stream.stats import Stats
+from crypto_assets.sources.stream.stats import serve as serve_stats
 from crypto_assets_tests.serving.conftest import AT, FEW, NOW, SYMBOLS, World, served
+
+DASHBOARD = Path(__file__).parents[2] / "docs" / "grafana" / "crypto_assets.json"
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +151,31 @@ def test_what_it_says_about_itself(ask, world):
     text = ask.get("/metrics").text
     assert f"crypto_assets_serve_data_age_seconds {(NOW - AT).total_seconds()}" in text
     assert 'crypto_assets_serve_requests_total{path="/model",status="200"}' in text
+
+
+def test_every_metric_of_the_dashboard_is_at_the_server_or_at_the_stream(ask):
+    """As Prometheus finds them: names in what a running server and the stream's port say."""
+    stats = Stats()
+    port, stop = serve_stats(stats, 0)
+    try:
+        said = ask.get("/metrics").text + httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
+    finally:
+        stop()
+    there = set(re.findall(r"^# TYPE (\S+)", said, re.MULTILINE))
+    shown = set(
+        re.findall(r"crypto_assets_\w+", json.dumps([p["targets"] for p in json.loads(DASHBOARD.read_text())["panels"]]))
+    )
+    assert len(shown) > 20
+    assert {name for name in shown if name.removesuffix("_bucket") not in there} == set()
+
+
+def test_monitoring_that_cannot_be_read_is_said_and_the_rest_of_the_metrics_stands(tmp_path):
+    (tmp_path / TRIGGER).parent.mkdir()
+    (tmp_path / TRIGGER).write_text("{")
+    said = Metrics(Lake(tmp_path)).text().decode()
+    assert "crypto_assets_serve_swaps_total 0.0" in said
+    assert "# monitoring: " in said
+    assert "run the job `monitor` again" in said
 
 
 def test_the_document_has_every_route_with_an_example(ask):

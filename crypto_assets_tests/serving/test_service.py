@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import threading
 import time
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,24 +21,7 @@ from crypto_assets.serving.answers import moment
 from crypto_assets.serving.batching import Batcher
 from crypto_assets.serving.security import Limiter
 from crypto_assets.serving.tracing import reach, trace
-from crypto_assets_tests.serving.conftest import AT, NOW, World, bundle, served
-
-
-@pytest.fixture
-def own(world, tmp_path) -> World:
-    """A copy of the world that a test may change: tables are links, the hot store and the registry its own."""
-    root = world.lake.root
-    for part in ("raw", "curated", "features", "labels", "cache"):
-        if (root / part).exists():
-            (tmp_path / part).symlink_to(root / part)
-    (tmp_path / ".mlflow").mkdir()
-    settings = world.settings.model_copy(update={"lake": tmp_path, "mlflow_uri": f"sqlite:///{tmp_path}/.mlflow/mlflow.db"})
-    shutil.copy(root / ".mlflow" / "mlflow.db", tmp_path / ".mlflow")
-    made = replace(world, settings=settings)
-    hot = made.hot()
-    made.close_hour(hot, AT)
-    hot.close()
-    return made
+from crypto_assets_tests.serving.conftest import AT, NOW, bundle, served
 
 
 def test_a_closed_hour_is_told_to_who_listens(own):
