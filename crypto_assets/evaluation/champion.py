@@ -14,13 +14,14 @@ import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from crypto_assets import __version__
 from crypto_assets.dataset.panel import Panel
-from crypto_assets.evaluation.fusing import FUSED, members_among
+from crypto_assets.evaluation.fusing import FUSED, fuse_since, fusion_at, members_among
 from crypto_assets.evaluation.walkforward import COMBINATIONS, Combination, combine, forecast_window
 from crypto_assets.fusion.checkpoint import NAME, FusionCheckpoint
 from crypto_assets.lake import Lake
@@ -148,11 +149,32 @@ class Answer:
 def predict(bundle: Bundle, panel: Panel, window: Window) -> Answer:
     """Forecast every hour of `window`; the panel may begin earlier, which gives context.
 
-    The members are pooled, also where the bundle has a fusion: two bundles are compared by what their members say, whether or
-    not a fusion was fitted for both. What is served is the fusion (`serving/fusing.py`).
+    The members are pooled, also where the bundle has a fusion, whose state hangs on what lies in a lake: `predict_served`.
     """
     members = {name: forecast_window(checkpoint, panel, window) for name, checkpoint in bundle.members.items()}
     return Answer(join(bundle, members), members)
+
+
+def predict_served(lake: Lake, bundle: Bundle, panel: Panel, window: Window) -> Forecast:
+    """What the bundle would have been served to say for every hour of `window`: the fusion of its members where it has one.
+
+    The fusion is that of the window's first hour, as it would have served that hour, moved on by outcomes as they closed.
+    """
+    members = predict(bundle, panel, window).members
+    if bundle.name != FUSED:
+        return join(bundle, members)
+    fusion = fusion_of(lake, bundle, window.start)
+    return fuse_since(fusion, lake, panel.symbols, members, bundle.versions, window).forecast
+
+
+def fusion_of(lake: Lake, bundle: Bundle, at: datetime) -> FusionCheckpoint:
+    """The fusion that combines the bundle's members at an hour.
+
+    A bundle without a fusion of its own, or with one that begins later, gets the one fitted from the lake for its members: on
+    the forecasts that earlier fits of the same models made out of sample.
+    """
+    own = bundle.fusion
+    return own if own is not None and own.start <= at else fusion_at(lake, bundle.symbols, at, bundle.versions)
 
 
 def join(bundle: Bundle, members: Mapping[str, Forecast]) -> Forecast:

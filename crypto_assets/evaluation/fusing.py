@@ -22,7 +22,7 @@ from crypto_assets.fusion.fitting import LABELS, fit
 from crypto_assets.fusion.fused import Fused, apply
 from crypto_assets.fusion.tables import fused_rows, weight_rows
 from crypto_assets.lake import Lake
-from crypto_assets.market.time import HOUR, midnight
+from crypto_assets.market.time import HOUR, Window, midnight
 from crypto_assets.models._base import Forecast
 from crypto_assets.models.registry import TRAINED, load
 from crypto_assets.trading.costs import Costs
@@ -161,12 +161,24 @@ def fuse_hour(
     at: datetime,
 ) -> pl.DataFrame:
     """Rows of `fusion/fused` for the hour `at`, for which the members say `now`; what they said before lies in the lake."""
-    members, labels = history_in(lake, list(versions), panel.symbols, checkpoint.start, at + HOUR)
-    ts = hours_between(checkpoint.start, at + HOUR)
-    said = {name: [*([members[name]] if name in members else []), now[name]] for name in versions}
-    joined = {name: laid_out(pieces, ts, panel.symbols) for name, pieces in said.items()}
-    made = apply(checkpoint, joined, labels, versions=versions, cost=Costs().round_trip, since=at)
+    made = fuse_since(checkpoint, lake, panel.symbols, now, versions, Window(at, at + HOUR))
     return as_rows(made, checkpoint.version, trained_until, panel, None).fused
+
+
+def fuse_since(
+    checkpoint: FusionCheckpoint,
+    lake: Lake,
+    symbols: tuple[str, ...],
+    now: Mapping[str, Forecast],
+    versions: Mapping[str, str],
+    window: Window,
+) -> Fused:
+    """The combination over `window`, for which the members say `now`; what was said before, and came of it, the lake has."""
+    members, labels = history_in(lake, list(versions), symbols, checkpoint.start, window.end)
+    ts = hours_between(checkpoint.start, window.end)
+    said = {name: [*([members[name]] if name in members else []), now[name]] for name in versions}
+    joined = {name: laid_out(pieces, ts, symbols) for name, pieces in said.items()}
+    return apply(checkpoint, joined, labels, versions=versions, cost=Costs().round_trip, since=window.start)
 
 
 def hours_between(start: datetime, end: datetime) -> np.ndarray:

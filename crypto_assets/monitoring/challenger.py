@@ -10,7 +10,7 @@ gate to say, on later days.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,6 +29,7 @@ from crypto_assets.models._base import Forecast
 from crypto_assets.monitoring.gate import Paired
 
 Array = np.ndarray
+Answering = Callable[[Bundle, Panel, Window], Forecast]
 
 LEAST_SINCE = 9 * DAY
 """Fewer days since a change are too few to learn from: here five to fit on, one for the purge, three held out."""
@@ -62,10 +63,11 @@ def candidates(
 ) -> list[Candidate]:
     """The champion's members fitted on all of the panel's history up to `until`, and on what came since a change; best first.
 
-    A fusion is fitted for the members it names and goes with no others, so a challenger is the pool of its members, which is
-    also what the gate compares. Changes are `change` and where the champion's own fit began; a change too new to learn from is
-    taken for `LEAST_SINCE` ago, the days before it being the smaller part. The loss is that of the combined 1 h forecast over
-    the held-out window of the shortest candidate.
+    A fusion is fitted for the members it names and goes with no others, so a challenger brings none: in shadow and when served
+    it gets the one that is fitted for it from the lake (`fusion_of`). Candidates are chosen by their pools. Changes are
+    `change` and where the champion's own fit began; a change too new to learn from is taken for `LEAST_SINCE` ago, the days
+    before it being the smaller part. The loss is that of the combined 1 h forecast over the held-out window of the shortest
+    candidate.
     """
     first = panel.ts[0].astype("datetime64[us]").item().replace(tzinfo=until.tzinfo)
     since = [min(s, until - LEAST_SINCE) for s in (change, began(champion)) if s is not None]
@@ -101,12 +103,14 @@ def shadow_start(*bundles: Bundle) -> datetime:
     return day if day == last else day + DAY
 
 
-def shadow(champion: Bundle, challenger: Bundle, panel: Panel, window: Window) -> pl.DataFrame:
+def shadow(champion: Bundle, challenger: Bundle, panel: Panel, window: Window, answer: Answering | None = None) -> pl.DataFrame:
     """Mean losses of both by day and target over the rows of `window` that both forecast and whose labels have closed.
 
-    Columns day, target, rows, champion, challenger. A day is whole or left out: its last label closes a day after it.
+    `answer(bundle, panel, window)` gives the forecasts that are compared; without it, the pools of their members. Columns day,
+    target, rows, champion, challenger. A day is whole or left out: its last label closes a day after it.
     """
-    answers = [predict(b, panel, window).combined for b in (champion, challenger)]
+    asked = answer or (lambda bundle, panel, window: predict(bundle, panel, window).combined)
+    answers = [asked(b, panel, window) for b in (champion, challenger)]
     s = panel.slice(window)
     days = panel.ts[s].astype("datetime64[D]")
     frames = []

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,7 @@ def fit_challenger(access: Access, why: str) -> dict[str, Any]:
 
 def decide_promotion(access: Access) -> tuple[Decision, pl.DataFrame, pl.DataFrame]:
     """Compare the challenger in shadow, promote or refuse it, record why; (decision, row written, daily losses of both)."""
+    from crypto_assets.evaluation.champion import predict_served
     from crypto_assets.evaluation.model_registry import CHALLENGER, CHAMPION, MODEL
     from crypto_assets.monitoring import challenger as fits
 
@@ -140,7 +142,8 @@ def decide_promotion(access: Access) -> tuple[Decision, pl.DataFrame, pl.DataFra
     start = fits.shadow_start(champion, challenger)
     days = _NO_DAYS
     if at - start >= timedelta(days=1):
-        days = fits.shadow(champion, challenger, load_panel(lake, access.settings), Window(start, at))
+        answer = partial(predict_served, lake)
+        days = fits.shadow(champion, challenger, load_panel(lake, access.settings), Window(start, at), answer)
     decision = decide(fits.paired(days)) if days.filter(target="1h").height else _too_early(start, at)
     tags = {
         "gate": decision.verdict,

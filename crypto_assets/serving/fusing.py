@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from crypto_assets.evaluation.champion import Bundle
-from crypto_assets.evaluation.fusing import FUSED, fusion_at, history_in, hours_between, laid_out
+from crypto_assets.evaluation.champion import Bundle, fusion_of
+from crypto_assets.evaluation.fusing import FUSED, history_in, hours_between, laid_out
 from crypto_assets.fusion.advance import advanced
 from crypto_assets.fusion.checkpoint import FusionCheckpoint
 from crypto_assets.fusion.fitting import LABELS
@@ -38,14 +38,10 @@ class FusionNow:
 
 
 def fusion_now(lake: Lake, bundle: Bundle, at: datetime, members: Mapping[str, Forecast]) -> FusionNow | None:
-    """The bundle's fusion for the hour `at`, or None where the bundle is no fusion.
-
-    A bundle without a fusion of its own, or with one that begins later, gets the one fitted from the lake for its members.
-    """
+    """The bundle's fusion for the hour `at`, or None where the bundle is no fusion."""
     if bundle.name != FUSED:
         return None
-    own = bundle.fusion
-    fusion = own if own is not None and own.start <= at else fusion_at(lake, bundle.symbols, at, bundle.versions)
+    fusion = fusion_of(lake, bundle, at)
     before, labels = history_in(lake, list(bundle.versions), bundle.symbols, fusion.start, at + HOUR)
     ts = hours_between(fusion.start, at + HOUR)
     said = {n: laid_out([*([before[n]] if n in before else []), members[n]], ts, bundle.symbols) for n in bundle.versions}

@@ -140,7 +140,8 @@ def served(service: Service, keys: Keys | None = None, limiter: Limiter | None =
     limiter = limiter or Limiter(100_000, 100_000)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server = uvicorn.Server(uvicorn.Config(create_app(service, keys, limiter), log_level="error", access_log=False))
+        app = create_app(service, keys, limiter)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, timeout_keep_alive=75))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)
         thread.start()
         deadline = time.monotonic() + 120
