@@ -12,7 +12,7 @@ from datetime import timedelta
 import polars as pl
 
 from crypto_assets.features._as_known import as_known
-from crypto_assets.features._bars import TINY, by_blocks, regression, rolling
+from crypto_assets.features._bars import TINY, by_blocks, of_each, regression, rolling
 from crypto_assets.features._daily import MAX_AGE
 from crypto_assets.features._family import Column
 from crypto_assets.features._totals import COUNT, mean, means, totals
@@ -55,7 +55,9 @@ COLUMNS = {
         MAX_AGE + timedelta(hours=WEEK_H),
     ),
     "average_correlation_168h": Column(
-        "mean correlation of all coins, weighted by capitalisation (Cboe's formula)", "", MAX_AGE + timedelta(hours=WEEK_H)
+        "mean correlation of all coins, weighted by capitalisation (Cboe's formula); null where one of the week's has no bar",
+        "",
+        MAX_AGE + timedelta(hours=2 * WEEK_H),
     ),
     "btc_lead_correlation_168h": Column(
         "correlation of the coin's hourly returns with Bitcoin's of the hour before", "", timedelta(hours=WEEK_H + 2)
@@ -138,6 +140,7 @@ def _weighted(rows: pl.DataFrame) -> pl.DataFrame:
     """ts, sums over the coins whose capitalisation and return are known, the market's and Bitcoin's return, the correlation.
 
     With x a coin's part of the weighted return, the variance of the sum less the sum of the variances is what the pairs add.
+    The sum has in it every coin of the week, so all of them must be among the variances.
     """
     weight = pl.when(pl.col("_r").is_not_null()).then(pl.col("_cap"))
     values = {"_caps": weight, "_cap_returns": weight * pl.col("_r"), "_scaled": pl.col("_scaled")}
@@ -156,7 +159,8 @@ def _weighted(rows: pl.DataFrame) -> pl.DataFrame:
     hours = totals(parts, ["ts"], values).rename({f"{COUNT}_own": "_coins"})
     hours = sums.join(hours, on="ts", how="left").sort("ts").with_columns(symbol=pl.lit("market"))
     pairs = pl.col("_sd").pow(2) - pl.col("_own")
-    average = pl.when((pl.col("_coins") >= FEWEST) & (pairs > TINY)).then((_variance("_x") - pl.col("_own")) / pairs)
+    are_all = pl.col("_coins") >= of_each(pl.col("_coins"), "highest", WEEK_H, 1)
+    average = pl.when((pl.col("_coins") >= FEWEST) & are_all & (pairs > TINY)).then((_variance("_x") - pl.col("_own")) / pairs)
     return hours.select("ts", "_caps", "_cap_returns", "_market", "_btc", average_correlation_168h=average)
 
 

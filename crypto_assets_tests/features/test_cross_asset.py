@@ -84,8 +84,8 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def season():
-    """Log closes `[T, N]` of 100 complete days, capitalisations `[day, N]`, and the family's columns of the last ten days."""
+def inputs():
+    """Tables of 100 complete days, and capitalisations `[day, N]`."""
     tables = random_market(LONG, START.date(), 100, seed=9)
     hours = pl.DataFrame({"ts": tables["curated/candles"]["ts"].unique().sort()})
     filled = pl.concat(
@@ -116,9 +116,17 @@ def season():
     coingecko = coingecko.with_columns(
         pl.when(pl.col("symbol") == "SOL").then(1e9).otherwise("market_cap_usd").alias("market_cap_usd")
     )
-    given = {"curated/candles": filled, "raw/coinmetrics_onchain": onchain, "raw/coingecko_market": coingecko}
-    window = Window(START + 90 * DAY, START + 100 * DAY + timedelta(hours=1))
-    rows = derive(FAMILY.derivation(), Frames(given), window)
+    return {"curated/candles": filled, "raw/coinmetrics_onchain": onchain, "raw/coingecko_market": coingecko}, caps
+
+
+LATE = Window(START + 90 * DAY, START + 100 * DAY + timedelta(hours=1))
+
+
+@pytest.fixture(scope="module")
+def season(inputs):
+    """Log closes `[T, N]` of 100 complete days, capitalisations `[day, N]`, and the family's columns of the last ten days."""
+    given, caps = inputs
+    filled, rows = given["curated/candles"], derive(FAMILY.derivation(), Frames(given), LATE)
     close = np.stack([filled.filter(pl.col("symbol") == s)["close"].to_numpy() for s in LONG], axis=1)
     return np.log(close), caps, rows
 
@@ -199,6 +207,19 @@ def test_correlations_by_capitalisation(season, ts):
         rest = (w[:, others] * r[:, others]).sum(axis=1) / w[:, others].sum(axis=1)
         assert found["cap_correlation_168h"] == pytest.approx(np.corrcoef(rest, r[:, n])[0, 1], rel=1e-6)
         assert found["average_correlation_168h"] == pytest.approx(average, rel=1e-6)
+
+
+def test_without_one_coins_bar_there_is_no_average_correlation_and_the_next_hour_has_it_again(inputs, season):
+    """The coin is in the sum of the week and would be missing among the variances: a correlation of many times one."""
+    hole = START + 95 * DAY
+    given = dict(inputs[0])
+    lost = (pl.col("symbol") == "ETH") & (pl.col("ts") == hole - timedelta(hours=1))
+    given["curated/candles"] = given["curated/candles"].filter(~lost)
+    rows = derive(FAMILY.derivation(), Frames(given), LATE)
+    found = rows.filter(pl.col("symbol") == "ADA").sort("ts")
+    assert found.filter(pl.col("average_correlation_168h").is_null())["ts"].to_list() == [hole]
+    after = at(rows, "ADA", hole + timedelta(hours=1))["average_correlation_168h"]
+    assert after == pytest.approx(at(season[2], "ADA", hole + timedelta(hours=1))["average_correlation_168h"], abs=0.05)
 
 
 @pytest.mark.parametrize("ts", MOMENTS)

@@ -41,6 +41,7 @@ def test_it_passes_where_nothing_differs_and_the_command_says_so(texts, status, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_day_lived_through_on_the_wire_is_the_batch_but_for_the_one_forecast_that_was_changed_there(tmp_path):
     """Sandbox, sockets, hot store, features, forecasts, account: every other forecast, all trades and the equity to the bit.
 
