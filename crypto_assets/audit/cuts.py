@@ -75,14 +75,17 @@ def boundaries(hours: Sequence[datetime]) -> list[datetime]:
 
 
 def holes(frames: Mapping[str, pl.DataFrame]) -> list[datetime]:
-    """Closes of the bars before and after missing ones."""
+    """Closes of the first missing bar, where what is carried over a hole ends unless the coin trades again, and of the bars
+    before and after.
+    """
     found: list[datetime] = []
     for name, frame in frames.items():
         if not is_closed(name) or "symbol" not in frame.columns:
             continue
         gaps = frame.sort("symbol", "ts").with_columns(_before=pl.col("ts").shift(1).over("symbol"))
         gaps = gaps.filter(pl.col("ts") - pl.col("_before") > HOUR).select("_before", "ts")
-        found += [m + HOUR for pair in gaps.sample(fraction=1, shuffle=True, seed=1).iter_rows() for m in pair]
+        pairs = gaps.sample(fraction=1, shuffle=True, seed=1).iter_rows()
+        found += [m + HOUR for before, after in pairs for m in (before + HOUR, before, after)]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Rare rows: bars missing, coins listed late and delisted early, null, extreme and empty values, here and there.
+"""Rare rows: bars missing, coins listed late and delisted early, null, extreme and empty values, late news, here and there.
 
 Every change is a possible history, chosen by symbol and moment alone: the same one every time, and every table of bars loses
 the same ones.
@@ -24,6 +24,8 @@ EACH = 3
 OUTAGE = 2 * HOUR
 CRASH, BURST, FAR = 0.12, 30.0, 1.5
 """Log move of an extreme bar, factor on its volume, log move of any other figure."""
+LATE_IN, LATE_MINUTES = 8, 60
+"""One row in so many becomes known up to so many minutes later: publications that fall on the hour hide a rounded one."""
 BOOKED = ("volume", "quote_volume_usd", "trades", "taker_buy_volume")
 
 
@@ -33,13 +35,21 @@ def seasoned(table: str, rows: pl.DataFrame, window: Window, symbols: Sequence[s
         return rows
     if is_closed(table) and "symbol" in rows.columns:
         rows = rows.filter(_kept(window, symbols))
-    keys = [c for c in ("symbol", "ts") if c in rows.columns]
+    keys: list[str] = [c for c in ("symbol", "ts") if c in rows.columns]
     draw = pl.struct(keys).hash(5) % 1000
+    rows = rows if is_closed(table) else _late(rows, keys)
     rows = _extreme_bars(rows, draw) if set(PRICES) <= set(rows.columns) else _extreme_figures(table, rows, draw)
     known = TABLES.get(table)
     optional = [c for c, f in known.fields.items() if f.nullable and c not in key_of(table, rows)] if known else []
     blank = {c: pl.struct(keys).hash(n + 11) % 1000 < BLANK for n, c in enumerate(optional)}
     return rows.with_columns(pl.when(~blank[c]).then(pl.col(c)).alias(c) for c in optional)
+
+
+def _late(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """Some publications later within the hour; every version of a row by as much."""
+    late = pl.struct(keys).hash(3) % LATE_IN == 0
+    minutes = pl.when(late).then(1 + pl.struct(keys).hash(9) % (LATE_MINUTES - 1)).otherwise(0)
+    return rows.with_columns(pl.col("available_at") + pl.duration(minutes=minutes.cast(pl.Int64)))
 
 
 def _kept(window: Window, symbols: Sequence[str]) -> pl.Expr:

@@ -6,6 +6,7 @@ import pytest
 
 from crypto_assets.audit import audit
 from crypto_assets.audit.auditable import of_family
+from crypto_assets_tests.audit.further_leaks import FURTHER_LEAKS
 from crypto_assets_tests.audit.leaks import LEAKS
 from crypto_assets_tests.audit.more_leaks import MORE_LEAKS
 
@@ -27,7 +28,7 @@ READ_TEXTS = [name for name, family in LEAKS.items() if "curated/text_scores" in
 
 
 def test_there_are_many():
-    assert len(LEAKS) + len(MORE_LEAKS) >= 95
+    assert len(LEAKS) + len(MORE_LEAKS) + len(FURTHER_LEAKS) >= 130
 
 
 def caught(family, sample):
@@ -53,8 +54,8 @@ def test_a_planted_leak_of_texts_is_caught(name, sample):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MORE_LEAKS)
+@pytest.mark.parametrize("name", [*MORE_LEAKS, *FURTHER_LEAKS])
 @pytest.mark.filterwarnings("ignore:Sortedness")
 def test_another_planted_leak_is_caught(name, sample):
-    found = audit(of_family(MORE_LEAKS[name]), sample, seconds=20)
+    found = audit(of_family({**MORE_LEAKS, **FURTHER_LEAKS}[name]), sample, seconds=20)
     assert [leak.column for leak in found.leaks] == [f"{name}.x"]
