@@ -47,18 +47,23 @@ def shrinkage(z: np.ndarray, base: float | np.ndarray, y: np.ndarray, block: np.
     Efron & Morris 1973). The loss is convex in s, so no validation loss is above the base rate's.
     Temperature scaling: Guo et al., On Calibration of Modern Neural Networks (2017).
     """
+    slope, variance = likeliest(z, base, y, block)
+    return float(min(slope, CEILING) * max(0.0, 1 - variance / slope**2)) if slope > 0 else 0.0
+
+
+def likeliest(z: np.ndarray, base: float | np.ndarray, y: np.ndarray, block: np.ndarray) -> tuple[float, float]:
+    """The maximum-likelihood slope of `shrinkage` and its variance, clustered by block; (0, infinity) without evidence."""
     known = np.isfinite(y)
     start = np.broadcast_to(base, z.shape)[known]
     d, y = (z[known] - start).astype(np.float64), y[known].astype(np.float64)
     if not known.any() or not np.any(d):
-        return 0.0
+        return 0.0, float("inf")
     slope, curvature = _slope(d, start, y)
-    if slope <= 0 or curvature <= 0:
-        return 0.0
+    if curvature <= 0:
+        return 0.0, float("inf")
     score = np.bincount(np.unique(block[known], return_inverse=True)[1], weights=d * (y - sigmoid(start + slope * d)))
     blocks = len(score)
-    variance = np.sum(score**2) * blocks / max(blocks - 1, 1) / curvature**2
-    return float(min(slope, CEILING) * max(0.0, 1 - variance / slope**2))
+    return slope, float(np.sum(score**2) * blocks / max(blocks - 1, 1) / curvature**2)
 
 
 def _slope(d: np.ndarray, base: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -92,12 +92,12 @@ class Module(Net):
         self.out = nn.Linear(4 * config.hidden + config.width, config.width)
         self.norm_out = nn.RMSNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
-        self.readout = Readout(config.width, inputs)
+        self.readout = Readout(config.width, inputs, coins)
 
     def forward(self, batch: Batch) -> Heads:
         """Answers at the last `L - W + 1` bars."""
         h_BAD, _ = self.read_all(batch)
-        return self.readout(h_BAD, batch.x_BLF[:, self.lead :])
+        return self.readout(h_BAD, batch.x_BLF[:, self.lead :], batch.coin_B)
 
     def read_all(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What every window says, `[B, A, D]`, and how it weighed its steps, `[B, A, S]`."""
@@ -137,7 +137,7 @@ class Module(Net):
         h_B1D = self.norm(self.entry(Batch(x_B1F, coin_B, listed_B[:, None]))) * listed_B[:, None, None]
         steps_BSD = torch.cat([steps_BSD, self.patched(torch.cat([bars_BPD, h_B1D], dim=1))], dim=1)
         said_BD, _ = self.read(steps_BSD, torch.cat([listed_BS, listed_B[:, None]], dim=1))
-        return self.readout(said_BD[:, None], x_B1F)
+        return self.readout(said_BD[:, None], x_B1F, coin_B)
 
     def read(self, steps_VSD: Tensor, listed_VS: Tensor) -> tuple[Tensor, Tensor]:
         """What each of V windows says, `[V, D]`, and how it weighed its steps, `[V, S]`; those without a listed bar by 0."""

@@ -114,7 +114,7 @@ class Module(Net):
         self.out = nn.Linear(seen + config.hidden, config.width)
         self.norm_out = nn.RMSNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
-        self.readout = Readout(config.width, inputs)
+        self.readout = Readout(config.width, inputs, coins)
         self.context, self.grid = config.memory, config.grid
         _remember(self.lstm)
 
@@ -123,7 +123,7 @@ class Module(Net):
         scales = self.see(batch)
         seen_BLS = self.dropout(torch.cat(scales, dim=-1))
         remembered, _ = self.lstm(seen_BLS)
-        return self.say(seen_BLS, remembered, batch.x_BLF)
+        return self.say(seen_BLS, remembered, batch)
 
     def see(self, batch: Batch) -> list[Tensor]:
         """The bars as they enter, and what each scale sees, `[B, L, ...]`."""
@@ -132,10 +132,10 @@ class Module(Net):
             scales.append(scale(scales[-1]))
         return scales
 
-    def say(self, seen_BLS: Tensor, remembered: Tensor, x_BLF: Tensor) -> Heads:
+    def say(self, seen_BLS: Tensor, remembered: Tensor, batch: Batch) -> Heads:
         """Answers from what is seen and what is remembered."""
         out_BLD = self.norm_out(self.out(torch.cat([seen_BLS, remembered], dim=-1)))
-        return self.readout(self.dropout(out_BLD), x_BLF)
+        return self.readout(self.dropout(out_BLD), batch.x_BLF, batch.coin_B)
 
     def keep(self, batch: Batch) -> tuple[Tensor, ...]:
         """Memory of the LSTM after the bars before the last, `[B, layers, 2, hidden]`, and what each scale reaches back to."""
@@ -147,12 +147,12 @@ class Module(Net):
     def last(self, x_BF: Tensor, coin_B: Tensor, listed_B: Tensor, *kept: Tensor) -> Heads:
         """One bar through the scales, one step of the LSTM."""
         memory, *reached = kept
-        x_B1F = x_BF[:, None]
-        scales = [self.norm(self.entry(Batch(x_B1F, coin_B, listed_B[:, None]))) * listed_B[:, None, None]]
+        bar = Batch(x_BF[:, None], coin_B, listed_B[:, None])
+        scales = [self.norm(self.entry(bar)) * listed_B[:, None, None]]
         for scale, before in zip(self._scales(), reached, strict=True):
             scales.append(scale.read(torch.cat([before, scales[-1]], dim=1)))
         seen_B1S = torch.cat(scales, dim=-1)
-        return self.say(seen_B1S, self._step(seen_B1S[:, 0], memory)[:, None], x_B1F)
+        return self.say(seen_B1S, self._step(seen_B1S[:, 0], memory)[:, None], bar)
 
     def _step(self, x_BS: Tensor, memory: Tensor) -> Tensor:
         """What the LSTM says to one more bar, written out: as one operator it cannot be exported."""

@@ -246,14 +246,14 @@ class Module(Net):
         self.blocks = nn.ModuleList(Block(config, kernel) for kernel in config.memory)
         self.norm = nn.RMSNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
-        self.readout = Readout(config.width, inputs)
+        self.readout = Readout(config.width, inputs, coins)
 
     def forward(self, batch: Batch) -> Heads:
         """Answers of every coin at every bar, `[B, N, L, ...]`; those of a coin that is not listed mean nothing."""
         h_BNLD = self.entry(batch)
         for block in self.blocks:
             h_BNLD = block(h_BNLD, batch)
-        return self.readout(self.dropout(self.norm(h_BNLD)), batch.x_BLF)
+        return self.readout(self.dropout(self.norm(h_BNLD)), batch.x_BLF, batch.coin_B)
 
     def keep(self, batch: Batch) -> tuple[Tensor, ...]:
         """The graph of the last bar, `[1, N, N, R]`, and what each block's memory has of the bars before it, `[1, N, D]`."""
@@ -272,7 +272,7 @@ class Module(Net):
         edges_BNNR = edges.expand(h_BND.shape[0], -1, -1, -1)
         for block, one in zip(self._blocks(), before, strict=True):
             h_BND = block.at_last(h_BND, edges_BNNR, listed_B, one)
-        return self.readout(self.norm(h_BND)[:, :, None], x_BN1F)
+        return self.readout(self.norm(h_BND)[:, :, None], x_BN1F, coin_B)
 
     def _blocks(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]

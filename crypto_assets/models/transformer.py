@@ -170,7 +170,7 @@ class Module(Net):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
-        self.readout = Readout(config.width, inputs)
+        self.readout = Readout(config.width, inputs, coins)
 
     def forward(self, batch: Batch) -> Heads:
         """Answers at every bar. Bars that are not listed are read by nobody; their own answers mean nothing."""
@@ -181,7 +181,7 @@ class Module(Net):
             else:
                 h_BLD = block(h_BLD, turn, mask)
         length = batch.x_BLF.shape[1]
-        return self.readout(self.dropout(self.norm(h_BLD[:, -length:])), batch.x_BLF)
+        return self.readout(self.dropout(self.norm(h_BLD[:, -length:])), batch.x_BLF, batch.coin_B)
 
     def enter(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
         """The embedded bars, padded in front to whole blocks; rotations; mask."""
@@ -211,7 +211,7 @@ class Module(Net):
         for block, one in zip(self.blocks, before, strict=True):
             assert isinstance(block, Block)
             h_B1D = block.think(h_B1D + block.attention.at_last(block.norm_read(h_B1D), (cos, sin), may_B11W, one))
-        return self.readout(self.norm(h_B1D), x_B1F)
+        return self.readout(self.norm(h_B1D), x_B1F, coin_B)
 
     @torch.no_grad()
     def attention(self, batch: Batch) -> Tensor:

@@ -27,6 +27,7 @@ def module(name: str, **changes: Any) -> Net:
     made = net.module_class(replace(net.config_class.debug(), **changes), INPUTS, COINS).eval()
     for p in made.readout.parameters():
         torch.nn.init.normal_(p, std=0.3)
+    torch.nn.init.normal_(made.readout.coin[1:], std=0.1)
     return made
 
 

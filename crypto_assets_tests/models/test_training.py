@@ -10,9 +10,10 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
+from crypto_assets.models._calibration import likeliest
 from crypto_assets.models.tracking import Silent
 from crypto_assets.models.training import engine, linear, steps
-from crypto_assets.models.training.calibration import mean_slope, mean_square, trust
+from crypto_assets.models.training.calibration import SLOPE_SPREAD, departure, mean_slope, mean_square, trust
 from crypto_assets.models.training.device import DevicePanel, chunk_starts
 from crypto_assets.models.training.ema import Ema
 from crypto_assets.models.training.heads import Targets, Weights, base_logits, counts, losses
@@ -220,20 +221,31 @@ def test_the_linear_path_is_the_ridge_solution():
     penalties, share = shrinkage.penalty_K, shrinkage.share_K
     assert ((share >= 0) & (share <= 1)).all()
     assert share[0] > 0.5  # one planted feature leads the next return
-    x = data.x_NTF[:, :600].flatten(0, 1).double().numpy()
     y = data.log_rv_NT[:, :600].flatten().double().numpy()
-    oracle = Ridge(alpha=float(penalties[7]), solver="cholesky").fit(x, y)
-    np.testing.assert_allclose(module.readout.wide.weight[10].numpy(), share[7] * oracle.coef_, atol=1e-5)
+    F = inputs.width
+    oracle = Ridge(alpha=float(penalties[7]), solver="cholesky").fit(with_coins(data, 600, penalties[7]), y)
+    np.testing.assert_allclose(module.readout.wide.weight[10].numpy(), share[7] * oracle.coef_[:F], atol=1e-5)
+    constants = float(penalties[7] / linear.COIN_PENALTY) ** 0.5 * oracle.coef_[F:]
+    np.testing.assert_allclose(module.readout.coin[1:, 10].numpy(), share[7] * constants, atol=1e-5)
+    assert not module.readout.coin[0].any(), "a coin of no name has no constant"
     assert module.readout.deep.bias[10].item() == pytest.approx(float(share[7]) * oracle.intercept_, abs=1e-5)
     rate = torch.sigmoid(module.readout.base_4[0]).item()
     up = data.direction_NT4[:, :600, 0].flatten().double().numpy()
-    oracle = Ridge(alpha=float(penalties[0]), solver="cholesky").fit(x, (up - rate) / (rate * (1 - rate)))
-    np.testing.assert_allclose(module.readout.wide.weight[0].numpy(), share[0] * oracle.coef_, atol=1e-5)
+    surprise = (up - rate) / (rate * (1 - rate))
+    oracle = Ridge(alpha=float(penalties[0]), solver="cholesky").fit(with_coins(data, 600, penalties[0]), surprise)
+    np.testing.assert_allclose(module.readout.wide.weight[0].numpy(), share[0] * oracle.coef_[:F], atol=1e-5)
     before = module.readout.deep.bias.clone()
     linear.refit(module, data, (0, 800), shrinkage)
     assert torch.equal(module.readout.deep.bias, before)
-    oracle = Ridge(alpha=float(penalties[7])).fit(data.x_NTF[:, :800].flatten(0, 1), data.log_rv_NT[:, :800].flatten())
-    np.testing.assert_allclose(module.readout.wide.weight[10].numpy(), share[7] * oracle.coef_, atol=1e-5)
+    oracle = Ridge(alpha=float(penalties[7])).fit(with_coins(data, 800, penalties[7]), data.log_rv_NT[:, :800].flatten())
+    np.testing.assert_allclose(module.readout.wide.weight[10].numpy(), share[7] * oracle.coef_[:F], atol=1e-5)
+
+
+def with_coins(data, hours: int, penalty) -> np.ndarray:
+    """The inputs and the coins' names, sized so that one penalty weighs on both as the linear path has it."""
+    x = data.x_NTF[:, :hours].flatten(0, 1).double().numpy()
+    names = np.repeat(np.eye(len(data.x_NTF)), hours, axis=0)
+    return np.concatenate([x, names * float(penalty / linear.COIN_PENALTY) ** 0.5], axis=1)
 
 
 def test_depth_is_trusted_for_what_it_adds_and_not_for_noise():
@@ -250,6 +262,19 @@ def test_depth_is_trusted_for_what_it_adds_and_not_for_noise():
     assert (trust(path, path, np.full_like(up, np.nan), base)[1] == 0).all()
     wrong = trust(-path, -path, up, base)[1]
     assert (wrong < 0.2).all()
+
+
+def test_a_slope_is_the_posterior_mean_under_a_normal_prior_around_one():
+    g = np.random.default_rng(3)
+    z, block = g.normal(size=20_000), np.arange(20_000) // 10
+    up = (g.random(20_000) < 1 / (1 + np.exp(-0.6 * z))).astype(float)
+    assert departure(z, 0.0, up, block) == pytest.approx(0.6, abs=0.06), "evidence has its way"
+    little = (0.3 * z[:400], 0.0, (g.random(400) < 0.5).astype(float), block[:400])
+    found, (slope, variance) = departure(*little), likeliest(*little)
+    steps = np.linspace(-8, 4, 24_001)
+    density = np.exp(-((steps - slope) ** 2) / (2 * variance) - (steps - 1) ** 2 / (2 * SLOPE_SPREAD**2))
+    assert found == pytest.approx(float((steps * density).sum() / density.sum()), abs=1e-3)
+    assert 0.3 < found < 1
 
 
 def test_schedule_rises_once_then_falls():

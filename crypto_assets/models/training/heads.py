@@ -89,26 +89,28 @@ def total(sums_8: Tensor, counts_8: Tensor, weights: Weights) -> Tensor:
 
 
 class Readout(nn.Module):
-    """The last layer of every net: linear in the hidden state, plus linear in the inputs, around the training base rates.
+    """The last layer of every net: linear in the hidden state, plus linear in inputs and coin, around the training base rates.
 
     The direct path (wide and deep, Cheng et al. 2016) makes a regression the floor from which depth must earn its keep; it is
     solved, not trained (`linear`). Both start at zero: a fresh net answers the base rate and the volatility baseline.
     """
 
     base_4: Tensor
+    coin: Tensor
 
-    def __init__(self, width: int, inputs: int) -> None:
+    def __init__(self, width: int, inputs: int, coins: int) -> None:
         super().__init__()
         self.deep = nn.Linear(width, OUT)
         self.wide = nn.Linear(inputs, OUT, bias=False)
+        self.register_buffer("coin", torch.zeros(coins + 1, OUT))
         self.register_buffer("base_4", torch.zeros(4))
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
         self.wide.requires_grad_(False)
 
-    def forward(self, h_BLD: Tensor, x_BLF: Tensor) -> Heads:
-        """Answers at every bar."""
-        wide = self.wide(x_BLF).float()
+    def forward(self, h_BLD: Tensor, x_BLF: Tensor, coin_B: Tensor) -> Heads:
+        """Answers at every bar; a coin of no name (0) has no constant."""
+        wide = self.wide(x_BLF).float() + self.coin[coin_B][..., None, :]
         out = self.deep(h_BLD).float() + wide
         log_var = LOG_VAR_BOUND * torch.tanh(out[..., 7:10] / LOG_VAR_BOUND)
         return Heads(out[..., :4] + self.base_4, out[..., 4:7], log_var, out[..., 10], wide[..., :4] + self.base_4)

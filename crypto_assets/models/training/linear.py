@@ -5,7 +5,10 @@ target it is one Newton step of the logistic regression from the base rate, whic
 order when probabilities stay near it. Penalties are chosen by walking forward through training and on to validation: two
 months hold too few independent days to tell one by.
 
-Shapes: R rows (bars of all coins), F inputs, K = 8 tasks: four directions, three returns, realised variance.
+Beside the inputs stand the coins: a constant each, because some simply beat the others more often. On sixteen coins most of
+what can be known of a day's relative return is in these constants (docs/decisions/linear-path-of-nets.md).
+
+Shapes: R rows (bars of all coins), F inputs, N coins, K = 8 tasks: four directions, three returns, realised variance.
 """
 
 from __future__ import annotations
@@ -19,8 +22,14 @@ from crypto_assets.models.training.device import DevicePanel
 from crypto_assets.models.training.heads import Net
 
 PENALTIES = (1e4, 3e4, 1e5)
-"""In rows, each worth a unit of variance of every scaled input: what one believes before seeing data does not grow with the
-data. On planted markets of 8,000 to 100,000 rows the best lies among these."""
+"""In independent rows, each worth a unit of variance of every scaled input: what one believes before seeing data does not grow
+with the data. On planted markets of 8,000 to 100,000 rows the best lies among these."""
+OVERLAP = (1.0, 4.0, 24.0, 24.0, 1.0, 4.0, 24.0, 1.0)
+"""Hourly rows per independent one, by task: labels of 4 and 24 h overlap. The variance, which is well predictable, is not
+damped for it."""
+COIN_PENALTY = 1e4
+"""Rows that the constant of a coin is weighed against. A drift moves the odds of h hours by the square root of h, and h rows
+are worth one: both together, the penalty is the same for every horizon. At 24 h it is a spread of 0.1 of the logit."""
 FIRST_SHARE, PARTS = 0.5, 4
 """The walk begins with half of training, and takes the rest in so many parts; validation is the last."""
 OUTPUTS = (0, 1, 2, 3, 4, 5, 6, 10)
@@ -47,9 +56,11 @@ def start(module: Net, data: DevicePanel, train_rows: tuple[int, int], valid_row
 
 def refit(module: Net, data: DevicePanel, rows: tuple[int, int], shrinkage: Shrinkage) -> Tensor:
     """Solve the linear path over `rows`, depth and intercepts as they are; returns the intercepts it would like."""
-    weights_FK = _solve(*_moments(data, rows, module.readout.base_4), shrinkage.penalty_K) * shrinkage.share_K
+    weights_FK = _solve(*_moments(data, rows, module.readout.base_4), shrinkage.penalty_K, len(data.coin_N)) * shrinkage.share_K
+    inputs = module.readout.wide.weight.shape[1]
     with torch.no_grad():
-        module.readout.wide.weight[list(OUTPUTS)] = weights_FK[:-1].T.float()
+        module.readout.wide.weight[list(OUTPUTS)] = weights_FK[:inputs].T.float()
+        module.readout.coin[data.coin_N[:, None], torch.tensor(OUTPUTS)] = weights_FK[inputs:-1].float()
     return weights_FK[-1].float()
 
 
@@ -67,35 +78,42 @@ def _choose(data: DevicePanel, train_rows: tuple[int, int], valid_rows: tuple[in
         gram_FF, moment_FK, done = gram_FF + more_FF, moment_FK + more_FK, until
         check_FF, check_FK = _moments(data, (first, last), base_4)
         for p, penalty in enumerate(PENALTIES):
-            w_FK = _solve(gram_FF, moment_FK, torch.full((len(OUTPUTS),), penalty))
+            w_FK = _solve(gram_FF, moment_FK, penalty * torch.tensor(OVERLAP), len(data.coin_N))
             power_PK[p] += (w_FK * (check_FF @ w_FK)).sum(dim=0)
             hit_PK[p] += (w_FK * check_FK).sum(dim=0)
     share_PK = (hit_PK / power_PK.clamp(min=1e-12)).clamp(0, 1)
     best_K = (share_PK**2 * power_PK - 2 * share_PK * hit_PK).argmin(dim=0)
-    return Shrinkage(torch.tensor(PENALTIES)[best_K.cpu()], share_PK[best_K, torch.arange(len(OUTPUTS), device=best_K.device)])
+    penalty_K = torch.tensor(PENALTIES)[best_K.cpu()] * torch.tensor(OVERLAP)
+    return Shrinkage(penalty_K, share_PK[best_K, torch.arange(len(OUTPUTS), device=best_K.device)])
 
 
-def _solve(gram_FF: Tensor, moment_FK: Tensor, penalty_K: Tensor) -> Tensor:
-    """Ridge weights `[F, K]`, float64; the intercept, which comes last, is free."""
-    ridge = torch.eye(len(gram_FF), dtype=torch.float64, device=gram_FF.device)
-    ridge[-1, -1] = 1e-9
-    solved = [torch.linalg.solve(gram_FF + p * ridge, moment_FK[:, k]) for k, p in enumerate(penalty_K.tolist())]
+def _solve(gram_FF: Tensor, moment_FK: Tensor, penalty_K: Tensor, coins: int) -> Tensor:
+    """Ridge weights `[F + N + 1, K]`, float64, of inputs, coins and the intercept, which is free."""
+    ridge = torch.ones(len(gram_FF), dtype=torch.float64, device=gram_FF.device)
+    solved = []
+    for k, penalty in enumerate(penalty_K.tolist()):
+        ridge[:] = penalty
+        ridge[len(ridge) - 1 - coins :] = COIN_PENALTY
+        ridge[-1] = 1e-9
+        solved.append(torch.linalg.solve(gram_FF + torch.diag(ridge), moment_FK[:, k]))
     return torch.stack(solved, dim=1)
 
 
 def _moments(data: DevicePanel, rows: tuple[int, int], base_4: Tensor) -> tuple[Tensor, Tensor]:
-    """Products of the inputs (and a one) with themselves and with the tasks over the listed rows, in float64.
+    """Products of the inputs (the coin's name and a one among them) with themselves and the tasks over listed rows, in float64.
 
     An unknown truth counts as no surprise. Directions are surprises over the base rate in units of its variance.
     """
     at = slice(*rows)
     rate_4 = torch.sigmoid(base_4)
-    F = data.x_NTF.shape[-1] + 1
+    N, F = len(data.coin_N), data.x_NTF.shape[-1]
+    F += N + 1
     gram = torch.zeros(F, F, dtype=torch.float64, device=data.x_NTF.device)
     moment = torch.zeros(F, len(OUTPUTS), dtype=torch.float64, device=data.x_NTF.device)
-    for n in range(len(data.coin_N)):
+    for n in range(N):
         listed = data.listed_NT[n, at]
-        x_RF = torch.nn.functional.pad(data.x_NTF[n, at][listed], (0, 1), value=1.0)
+        x_RF = torch.nn.functional.pad(data.x_NTF[n, at][listed], (0, N + 1))
+        x_RF[:, [F - 1 - N + n, F - 1]] = 1.0
         surprise = (data.direction_NT4[n, at][listed] - rate_4) / (rate_4 * (1 - rate_4))
         y_RK = torch.cat([surprise, data.returns_NT3[n, at][listed], data.log_rv_NT[n, at][listed, None]], dim=1)
         gram += (x_RF.T @ x_RF).double()
