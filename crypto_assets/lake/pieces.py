@@ -37,21 +37,21 @@ def in_pieces(
     if window.end - window.start <= (days - back) * DAY or window.hours <= 24 or not rate:
         yield window, derive(derivation, reader, window)
     elif days >= 2 * back or not derivation.by_coin:
-        for piece in window.chunks(max(1, days - back, math.ceil(back / 3))):
+        for piece in window.chunks(max(1, int(days - back), math.ceil(back / 3))):
             yield piece, derive(derivation, reader, piece)
     else:
         yield from _coins_apart(derivation, reader, window, spill, cells, max(1, days))
 
 
-def _load(derivation: Derivation, reader: Reader, window: Window) -> tuple[float, int]:
-    """Rows a day of the largest input (the first of them), and the whole days that it is read before `window`."""
+def _load(derivation: Derivation, reader: Reader, window: Window) -> tuple[float, float]:
+    """Rows a day of the largest input (the first of them), and the days that it is read before `window`."""
     counts = {arg: reader.scan(table, window.start, window.end).select(pl.len()) for arg, table in derivation.inputs.items()}
     if not counts:
-        return 0.0, 0
+        return 0.0, 0.0
     rows = dict(zip(counts, (f.item() for f in pl.collect_all(list(counts.values()))), strict=True))
     most = max(rows.values())
     back = derivation.back(next(arg for arg, n in rows.items() if n == most))
-    return most / ((window.end - window.start) / DAY), math.ceil(back / DAY)
+    return most / ((window.end - window.start) / DAY), back / DAY
 
 
 def _coins_apart(
