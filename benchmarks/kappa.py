@@ -3,10 +3,11 @@
 How: the tables of `SimulatedMarket` go straight into the functions that assets and `evaluate` call (`dataset.assemble`, the
 panel, `evaluation.walkforward.run`, `evaluation.score`), with no server and no Dagster. One 70/30 split in time: the first
 70 % of the hours to fit, with the last part of them held out for early stopping and calibration, both ends purged by 24 h;
-the last 30 % to test, once. The members are fitted once; their combination `fused` is fitted again after one, two, three and
-four weeks of the test part, then every four, on the members' forecasts of what lies behind, whose outcomes are known by then;
-in the first week it is their pool. A figure called 20k is 20,000 hours x 8 coins. kappa is the share of the optimal log-loss
-skill at 1 h, by the expected loss under the true probability, so that it holds no label noise: `kappa` against the optimum
+the last 30 % to test, once. As in any walk-forward there is a fold behind: members fitted on the first 60 % forecast the next
+10 %, for the combination `fused` alone. It is fitted on those forecasts, and again after one, two, three and four weeks of the
+test part, then every four, on the members' forecasts of what lies behind, whose outcomes are known by then. A figure called
+20k is 20,000 hours x 8 coins. kappa is the share of the optimal log-loss skill at 1 h, by the expected loss under the true
+probability, so that it holds no label noise: `kappa` against the optimum
 given all that was published, `kappa_latent` against the one that also sees the noise in the texts. A seed is a market and the
 seed of the fits; what is printed is the median over seeds, and every seed's own row.
 
@@ -22,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -44,7 +46,7 @@ from crypto_assets.settings import MARKETS
 
 WARMUP = 416 * DAY
 """Daily history that the simulated market has before its first bar."""
-TRAIN_SHARE = 0.7
+TRAIN_SHARE, BEHIND_SHARE = 0.7, 0.6
 KEPT = ("n", "kappa", "kappa_latent", "accuracy", "log_loss", "log_loss_skill", "auc", "ece")
 
 
@@ -89,7 +91,9 @@ def one_seed(given: argparse.Namespace, seed: int) -> dict[str, Any]:
             print(f"seed {seed}: {model} {seconds:.1f} s", file=sys.stderr)
 
     folds = tested_in_parts(fold)
-    forecasts = run(panel, folds, given.models, preset=given.preset, seed=seed, progress=told)
+    forecasts = run(panel, [fold_behind(window), *folds], given.models, preset=given.preset, seed=seed, progress=told)
+    for model, rows_of in forecasts.items():
+        forecasts[model] = rows_of.filter(pl.col("ts") >= fold.test.start)
     with tempfile.TemporaryDirectory() as lake:
         study = forecasts.study(panel, folds, "sandbox")
         found = score(forecasts, panel, study=study, lake=lake, oracle=best)
@@ -121,11 +125,21 @@ def panel_of(made: Assembled) -> Panel:
 
 def split(window: Window) -> Fold:
     """70 % to fit and 30 % to test, with a purge of 24 h before the test and before the validation part."""
-    test = Window(window.start + int(TRAIN_SHARE * window.hours) * HOUR, window.end)
+    return _tested_on("70-30", window.start, Window(window.start + int(TRAIN_SHARE * window.hours) * HOUR, window.end))
+
+
+def fold_behind(window: Window) -> Fold:
+    """The fold before: its forecasts are scored nowhere; the combination learns from them."""
+    start, end = (window.start + int(share * window.hours) * HOUR for share in (BEHIND_SHARE, TRAIN_SHARE))
+    first = midnight(start.date()) + DAY
+    return _tested_on("behind", window.start, Window(first, end))
+
+
+def _tested_on(name: str, start: datetime, test: Window) -> Fold:
     until = test.start - PURGE
-    held_out = min(VALID_DAYS * 24, int(VALID_SHARE * Window(window.start, until).hours))
+    held_out = min(VALID_DAYS * 24, int(VALID_SHARE * Window(start, until).hours))
     valid = Window(until - held_out * HOUR, until)
-    return Fold("70-30", Window(window.start, valid.start - PURGE), valid, test)
+    return Fold(name, Window(start, valid.start - PURGE), valid, test)
 
 
 def tested_in_parts(fold: Fold) -> list[Fold]:
