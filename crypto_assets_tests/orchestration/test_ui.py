@@ -62,7 +62,7 @@ def servers(request, tmp_path_factory):
             time.sleep(0.5)
         yield f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}", lake, f"http://127.0.0.1:{ports[2]}"
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0, log.read_text()[-3000:]
+        assert process.wait(240) == 0, log.read_text()[-3000:]
     for port in ports:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, "a server outlived its command"

@@ -16,7 +16,7 @@ from crypto_assets.sources._providers import provider
 from crypto_assets_tests.sources.loopback import NOW, client, market, span, truth
 
 SOURCES = discover()
-TRANSIENT = ("429=0.02 every 3", "500 every 3", "500=503 first 2", "latency=0.5 first 1")
+TRANSIENT = ("429=0.02 every 3", "500 every 3", "500=503 first 2", "latency=1.2 first 1")
 LASTING = {
     "500 always": UnavailableError,
     "429=900 always": RateLimitedError,
@@ -49,7 +49,7 @@ by_tier = pytest.mark.parametrize("tier", ["core", pytest.param("more", marks=py
 @by_tier
 @pytest.mark.parametrize("fault", TRANSIENT)
 def test_passing_trouble_leaves_no_trace(fault: str, tier: str):
-    with client(faults=[f"*:{fault}"], timeout_s=0.4 if "latency" in fault else 10) as http:
+    with client(faults=[f"*:{fault}"], timeout_s=1 if "latency" in fault else 10) as http:
         for source in TIERS[tier]:
             if "first 2" in fault and (provider(source.provider).attempts or 3) < 3:
                 continue  # a provider with few calls a day is not asked a third time
