@@ -213,7 +213,8 @@ def _cut(panel, hours):
     )
 
 
-def test_the_linear_path_is_the_ridge_solution():
+def test_the_linear_path_is_the_ridge_solution(monkeypatch):
+    monkeypatch.setattr(linear, "SPARSE_PENALTIES", ())
     data, inputs = device_panel()
     module = Module(Config.debug(), inputs.width, 3)
     module.readout.base_4.copy_(base_logits(data.direction_NT4[:, :600]))
@@ -239,6 +240,52 @@ def test_the_linear_path_is_the_ridge_solution():
     assert torch.equal(module.readout.deep.bias, before)
     oracle = Ridge(alpha=float(penalties[7])).fit(with_coins(data, 800, penalties[7]), data.log_rv_NT[:, :800].flatten())
     np.testing.assert_allclose(module.readout.wide.weight[10].numpy(), share[7] * oracle.coef_[:F], atol=1e-5)
+
+
+def test_a_sparse_linear_path_is_the_ridge_solution_on_inputs_scaled_by_a_first_one():
+    data, inputs = device_panel()
+    module = Module(Config.debug(), inputs.width, 3)
+    module.readout.base_4.copy_(base_logits(data.direction_NT4[:, :600]))
+    F, penalty = inputs.width, 1e6
+    every, none = torch.ones(8, dtype=torch.bool), torch.zeros(8, dtype=torch.bool)
+    linear.refit(
+        module, data, (0, 600), linear.Shrinkage(torch.full((8,), max(linear.PENALTIES)).double(), none, torch.ones(8))
+    )
+    first = module.readout.wide.weight[10].double().numpy()
+    linear.refit(module, data, (0, 600), linear.Shrinkage(torch.full((8,), penalty).double(), every, torch.ones(8)))
+    relative = (first**2).mean() / (first**2 + linear.FLOOR * (first**2).mean())
+    x = with_coins(data, 600, penalty)
+    x[:, :F] /= np.sqrt(relative)
+    oracle = Ridge(alpha=penalty, solver="cholesky").fit(x, data.log_rv_NT[:, :600].flatten().double().numpy())
+    found = module.readout.wide.weight[10].numpy() * np.sqrt(relative)
+    np.testing.assert_allclose(found, oracle.coef_[:F], rtol=2e-3, atol=2e-3 * np.abs(oracle.coef_[:F]).max())
+
+
+def test_where_few_of_many_inputs_matter_the_path_goes_by_the_input_and_where_all_do_it_does_not():
+    g = np.random.default_rng(0)
+    for informative, sparse in ((3, True), (100, False)):
+        data, module = wide_market(g, inputs=100, informative=informative)
+        shrinkage = linear.start(module, data, (0, 45_000), (45_024, 60_000))
+        assert bool(shrinkage.sparse_K[0]) is sparse, informative
+
+
+def wide_market(g: np.random.Generator, *, inputs: int, informative: int):
+    """One coin, hourly directions that hang on the first inputs, a fiftieth of their variance between them."""
+    x = g.normal(size=(1, 60_000, inputs)).astype(np.float32)
+    signal = x[..., :informative].sum(axis=-1) * np.sqrt(0.02 / informative)
+    up = (signal + g.normal(size=signal.shape) > 0).astype(np.float32)
+    data, _ = device_panel()
+    nothing = torch.full((1, 60_000, 3), float("nan"))
+    data = replace(
+        data,
+        x_NTF=torch.from_numpy(x),
+        coin_N=torch.ones(1, dtype=torch.int64),
+        listed_NT=torch.ones(1, 60_000, dtype=torch.bool),
+        direction_NT4=torch.from_numpy(np.stack([up] + [np.full_like(up, np.nan)] * 3, axis=-1)),
+        returns_NT3=nothing,
+        log_rv_NT=nothing[..., 0],
+    )
+    return data, Module(Config.debug(), inputs, 1)
 
 
 def with_coins(data, hours: int, penalty) -> np.ndarray:

@@ -5,6 +5,11 @@ target it is one Newton step of the logistic regression from the base rate, whic
 order when probabilities stay near it. Penalties are chosen by walking forward through training and on to validation: two
 months hold too few independent days to tell one by.
 
+An input is either damped like all others, or in inverse proportion to what a heavily damped solution makes of it (adaptive
+ridge: Grandvalet 1998; the ridge form of Zou, The Adaptive Lasso, JASA 2006): where a few of hundreds of inputs carry the
+signal, the noise of all the others is most of what a plain ridge costs. Which of the two is chosen with the penalty, by task
+(docs/decisions/linear-path-of-nets.md).
+
 Beside the inputs stand the coins: a constant each, because some simply beat the others more often. On sixteen coins most of
 what can be known of a day's relative return is in these constants (docs/decisions/linear-path-of-nets.md).
 
@@ -21,9 +26,13 @@ from torch import Tensor
 from crypto_assets.models.training.device import DevicePanel
 from crypto_assets.models.training.heads import Net
 
-PENALTIES = (1e4, 3e4, 1e5)
+PENALTIES = (1e4, 3e4, 1e5, 3e5)
 """In independent rows, each worth a unit of variance of every scaled input: what one believes before seeing data does not grow
 with the data. On planted markets of 8,000 to 100,000 rows the best lies among these."""
+SPARSE_PENALTIES = (3e5, 1e6, 3e6)
+"""The same for an input of root mean square weight, where inputs go by what the heaviest of `PENALTIES` makes of them."""
+FLOOR = 1e-3
+"""Squared weight, of the mean squared one, below which an input is not damped further."""
 OVERLAP = (1.0, 4.0, 24.0, 24.0, 1.0, 4.0, 24.0, 1.0)
 """Hourly rows per independent one, by task: labels of 4 and 24 h overlap. The variance, which is well predictable, is not
 damped for it."""
@@ -39,9 +48,12 @@ PURGE_HOURS = 24
 
 
 class Shrinkage(NamedTuple):
-    """Of each task: the ridge penalty in rows, and the share of the solution that later data confirmed, 0 to 1."""
+    """Of each task: the ridge penalty in rows, whether it goes by the input, and the share of the solution that later data
+    confirmed, 0 to 1.
+    """
 
     penalty_K: Tensor
+    sparse_K: Tensor
     share_K: Tensor
 
 
@@ -56,7 +68,12 @@ def start(module: Net, data: DevicePanel, train_rows: tuple[int, int], valid_row
 
 def refit(module: Net, data: DevicePanel, rows: tuple[int, int], shrinkage: Shrinkage) -> Tensor:
     """Solve the linear path over `rows`, depth and intercepts as they are; returns the intercepts it would like."""
-    weights_FK = _solve(*_moments(data, rows, module.readout.base_4), shrinkage.penalty_K, len(data.coin_N)) * shrinkage.share_K
+    gram_FF, moment_FK = _moments(data, rows, module.readout.base_4)
+    weights_FK = _solve(gram_FF, moment_FK, shrinkage.penalty_K, len(data.coin_N))
+    if shrinkage.sparse_K.any():
+        sparse_FK = _solve(gram_FF, moment_FK, shrinkage.penalty_K, len(data.coin_N), _by_input(gram_FF, moment_FK, data))
+        weights_FK = torch.where(shrinkage.sparse_K, sparse_FK, weights_FK)
+    weights_FK = weights_FK * shrinkage.share_K
     inputs = module.readout.wide.weight.shape[1]
     with torch.no_grad():
         module.readout.wide.weight[list(OUTPUTS)] = weights_FK[:inputs].T.float()
@@ -69,7 +86,8 @@ def _choose(data: DevicePanel, train_rows: tuple[int, int], valid_rows: tuple[in
     begin, end = train_rows
     edges = [begin + int((end - begin) * (FIRST_SHARE + (1 - FIRST_SHARE) * i / PARTS)) for i in range(PARTS)]
     parts = [*zip(edges, [*edges[1:], end], strict=True), valid_rows]
-    power_PK = torch.zeros(len(PENALTIES), len(OUTPUTS), dtype=torch.float64, device=base_4.device)
+    overlap_K = torch.tensor(OVERLAP, dtype=torch.float64, device=base_4.device)
+    power_PK = torch.zeros(len(PENALTIES) + len(SPARSE_PENALTIES), len(OUTPUTS), dtype=torch.float64, device=base_4.device)
     hit_PK = torch.zeros_like(power_PK)
     (gram_FF, moment_FK), done = _moments(data, (begin, begin), base_4), begin
     for first, last in parts:
@@ -77,26 +95,37 @@ def _choose(data: DevicePanel, train_rows: tuple[int, int], valid_rows: tuple[in
         more_FF, more_FK = _moments(data, (done, until), base_4)
         gram_FF, moment_FK, done = gram_FF + more_FF, moment_FK + more_FK, until
         check_FF, check_FK = _moments(data, (first, last), base_4)
-        for p, penalty in enumerate(PENALTIES):
-            w_FK = _solve(gram_FF, moment_FK, penalty * torch.tensor(OVERLAP), len(data.coin_N))
+        by_input_IK = _by_input(gram_FF, moment_FK, data)
+        tried = [(penalty, None) for penalty in PENALTIES] + [(penalty, by_input_IK) for penalty in SPARSE_PENALTIES]
+        for p, (penalty, relative_IK) in enumerate(tried):
+            w_FK = _solve(gram_FF, moment_FK, penalty * overlap_K, len(data.coin_N), relative_IK)
             power_PK[p] += (w_FK * (check_FF @ w_FK)).sum(dim=0)
             hit_PK[p] += (w_FK * check_FK).sum(dim=0)
     share_PK = (hit_PK / power_PK.clamp(min=1e-12)).clamp(0, 1)
     best_K = (share_PK**2 * power_PK - 2 * share_PK * hit_PK).argmin(dim=0)
-    penalty_K = torch.tensor(PENALTIES)[best_K.cpu()] * torch.tensor(OVERLAP)
-    return Shrinkage(penalty_K, share_PK[best_K, torch.arange(len(OUTPUTS), device=best_K.device)])
+    penalty_K = torch.tensor(PENALTIES + SPARSE_PENALTIES, dtype=torch.float64, device=base_4.device)[best_K] * overlap_K
+    share_K = share_PK[best_K, torch.arange(len(OUTPUTS), device=base_4.device)]
+    return Shrinkage(penalty_K, best_K >= len(PENALTIES), share_K)
 
 
-def _solve(gram_FF: Tensor, moment_FK: Tensor, penalty_K: Tensor, coins: int) -> Tensor:
-    """Ridge weights `[F + N + 1, K]`, float64, of inputs, coins and the intercept, which is free."""
-    ridge = torch.ones(len(gram_FF), dtype=torch.float64, device=gram_FF.device)
-    solved = []
-    for k, penalty in enumerate(penalty_K.tolist()):
-        ridge[:] = penalty
-        ridge[len(ridge) - 1 - coins :] = COIN_PENALTY
-        ridge[-1] = 1e-9
-        solved.append(torch.linalg.solve(gram_FF + torch.diag(ridge), moment_FK[:, k]))
-    return torch.stack(solved, dim=1)
+def _by_input(gram_FF: Tensor, moment_FK: Tensor, data: DevicePanel) -> Tensor:
+    """Penalty of each input over that of an input of root mean square weight, `[I, K]`, by the most heavily damped solution."""
+    heaviest_K = max(PENALTIES) * torch.tensor(OVERLAP, dtype=torch.float64, device=gram_FF.device)
+    square_IK = _solve(gram_FF, moment_FK, heaviest_K, len(data.coin_N))[: data.x_NTF.shape[-1]] ** 2
+    mean_K = square_IK.mean(dim=0).clamp(min=1e-30)
+    return mean_K / (square_IK + FLOOR * mean_K)
+
+
+def _solve(gram_FF: Tensor, moment_FK: Tensor, penalty_K: Tensor, coins: int, relative_IK: Tensor | None = None) -> Tensor:
+    """Ridge weights `[F + N + 1, K]`, float64, of inputs, coins and the intercept, which is free.
+
+    `relative_IK`: what the penalty of each input is multiplied by.
+    """
+    F, K = moment_FK.shape
+    ridge_KF = torch.full((K, F), COIN_PENALTY, dtype=torch.float64, device=gram_FF.device)
+    ridge_KF[:, : F - 1 - coins] = penalty_K[:, None] if relative_IK is None else penalty_K[:, None] * relative_IK.T
+    ridge_KF[:, -1] = 1e-9
+    return torch.stack([torch.linalg.solve(gram_FF + r.diag(), m) for r, m in zip(ridge_KF, moment_FK.T, strict=True)], dim=1)
 
 
 def _moments(data: DevicePanel, rows: tuple[int, int], base_4: Tensor) -> tuple[Tensor, Tensor]:
