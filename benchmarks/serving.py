@@ -10,7 +10,7 @@ On sixteen coins (the simulated market under two seeds, half of them renamed), t
   from 02:00 on, the server having had `BETWEEN_S` to make ahead what it can; at midnight, when a day is over, it takes longer.
 
 Correctness first: a row as it is gives the answer about the closed hour, and the closed hour gives the forecasts of the
-backtest's functions. Load generator and server share the machine.
+backtest's functions. Load generator and server share the machine; a request's bytes are made before its time is taken.
 
     .venv/bin/python benchmarks/serving.py --seconds 60 --closes 20 [--lake DIR]     DIR is kept and used again
 """
@@ -43,6 +43,7 @@ TWICE = {"BTC": "XRP", "ETH": "LTC", "ADA": "DOGE", "SOL": "BNB", "POL": "TRX", 
 SYMBOLS = (*TWICE, *TWICE.values())
 TODAY = datetime.now(UTC).date() - timedelta(days=1)
 HISTORY = 75
+JSON = {"content-type": "application/json"}
 MEMBERS = ("logistic", "linear_lags", "lightgbm", "transformer", "bi_lstm", "cnn_lstm", "graph", "har_x")
 """The whole small ensemble."""
 TEST_DAYS = 10
@@ -215,8 +216,9 @@ async def measure(url: str, world: dict[str, Any], asked: argparse.Namespace) ->
         await correct(client, rows, world)
         engines = (await client.get("/model")).json()["engines"]
         questions = [{"symbol": s, "timeframe": "1h", "features": rows[s]} for s in SYMBOLS]
-        one = await repeated(lambda i: client.post("/predict", json=questions[i % len(SYMBOLS)]), 300)
-        every = await repeated(lambda i: client.post("/predictions", json={"requests": questions}), 40)
+        bodies, whole = [json.dumps(q).encode() for q in questions], json.dumps({"requests": questions}).encode()
+        one = await repeated(lambda i: client.post("/predict", content=bodies[i % len(SYMBOLS)], headers=JSON), 300)
+        every = await repeated(lambda i: client.post("/predictions", content=whole, headers=JSON), 100)
         calm = await load(client, asked.clients, asked.rate, asked.seconds)
         swapped = await swap(client, world, asked)
         closes = await closing(url, world, asked.closes)

@@ -47,9 +47,16 @@ class Intervals:
 
     level_LB: Array = field(default_factory=lambda: np.repeat(1 - np.array(COVERAGES)[:, None], BINS, axis=1))
     scores: list[list[Array]] = field(default_factory=lambda: [[] for _ in range(BINS)])
+    _bounds: Array | None = field(default=None, repr=False, compare=False)
+    """Made of this state; one that stays as it is, as a server's does all day, makes them once."""
 
     def bounds(self) -> Array:
         """Scores between which an outcome is expected, `[2, L, B]`: low, high."""
+        if self._bounds is None:
+            self._bounds = self._made()
+        return self._bounds
+
+    def _made(self) -> Array:
         from scipy.special import ndtri
 
         everything = [s for day in self.scores for s in day]
@@ -65,6 +72,7 @@ class Intervals:
 
     def learn(self, score_R: Array, bin_R: Array, missed_LR: Array) -> None:
         """One day of outcomes that have closed: their scores, bins, and whether each interval missed them."""
+        self._bounds = None
         for b in range(BINS):
             here = (bin_R == b) & np.isfinite(score_R)
             n = int(here.sum())
@@ -78,7 +86,7 @@ class Intervals:
 
     def copy(self) -> Intervals:
         """A state of its own."""
-        return Intervals(self.level_LB.copy(), [list(days) for days in self.scores])
+        return Intervals(self.level_LB.copy(), [list(days) for days in self.scores], self._bounds)
 
 
 def bins_of(rank: Array) -> Array:

@@ -84,10 +84,12 @@ def members_of(target: Target, outputs: Mapping[str, frozenset[str]]) -> list[tu
 
 def stacked(target: Target, members: list[tuple[str, str]], forecasts: Mapping[str, Forecast]) -> Array:
     """Members' predictors `[M, T, N]`; a member silent about a row counts there as the others' average."""
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        warnings.simplefilter("ignore", RuntimeWarning)  # rows where nobody speaks stay NaN
+    with np.errstate(divide="ignore", invalid="ignore"):
         z = np.stack([target.predictor(forecasts[name], output) for name, output in members])
-        return np.where(np.isfinite(z), z, np.nanmean(np.where(np.isfinite(z), z, np.nan), axis=0))
+        there = np.isfinite(z)
+        if there.all():
+            return z
+        return np.where(there, z, np.where(there, z, 0.0).sum(axis=0) / there.sum(axis=0))  # where nobody speaks, NaN
 
 
 def mean_members(

@@ -5,6 +5,7 @@ Shapes: T decision times, N coins, H = 3 horizons (1h, 4h, 24h).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -65,6 +66,12 @@ class Forecast:
                 made.p_beats_median_TN[t, n] = values["p_beats_median"]
                 made.realised_var_TN[t, n] = values["realised_var"]
         return made
+
+    def of_coins(self, coins: Sequence[int] | np.ndarray) -> Forecast:
+        """Of some coins, by their places."""
+        n = np.asarray(coins, dtype=np.int64)
+        parts = (self.p_up_HTN, self.mean_HTN, self.log_var_HTN, self.p_beats_median_TN, self.realised_var_TN)
+        return Forecast(self.ts, tuple(self.symbols[i] for i in n), *(part[..., n] for part in parts))
 
     def table(self, name: str, model_version: str, trained_until: datetime, listed_TN: np.ndarray) -> pl.DataFrame:
         """The forecast as rows of `forecasts/<name>`, listed coins only, sorted by symbol, ts, horizon."""

@@ -8,7 +8,6 @@ forecast, its mean where P(up) puts it. `is_implied` says so; its parts of the u
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -169,9 +168,9 @@ def prediction_id(version: str, symbol: str, horizon: str, at: datetime, feature
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:20]
 
 
-def features_hash(features: Mapping[str, float | None]) -> str:
-    """Hash of a row that was sent."""
-    return hashlib.sha256(json.dumps(features, sort_keys=True).encode()).hexdigest()[:16]
+def features_hash(sent_F: np.ndarray, r: float) -> str:
+    """Hash of a row that was sent, float64 in the order of the bundle's columns, and of its return."""
+    return hashlib.sha256(np.append(sent_F, r).tobytes()).hexdigest()[:16]
 
 
 def _known(value: Any) -> float | None:

@@ -38,11 +38,15 @@ RETURNS_ONLY = frozenset({"base_rate", "reversal", "coin_prior", "linear_lags", 
 
 @dataclass(frozen=True)
 class Row:
-    """What takes the place of a coin's last row: `x_F` in the order of the bundle's columns, `r` its return."""
+    """What takes the place of a coin's last row: `x_F` in the order of the bundle's columns, `r` its return.
+
+    `digest`: hash of what was sent.
+    """
 
     symbol: str
     x_F: np.ndarray
     r: float
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,20 +104,19 @@ class Ensemble:
         return [*shared, *alone]
 
     def asked(self, rows: Sequence[Row]) -> dict[str, Forecast]:
-        """Every member's forecast with these rows in place, one batch; coins that are not among them say nothing."""
+        """Every member's forecast of these rows' coins, in their order, with the rows in place: one batch."""
         at = [self.bundle.symbols.index(row.symbol) for row in rows]
         changed = any(self._changes_return(row) for row in rows)
         known = self.members
         with self._in_place(at, rows):
-            said = {name: self._asked(name, at, changed) or known[name] for name in self.bundle.members}
-        return {name: _only(forecast, at) for name, forecast in said.items()}
+            return {name: self._asked(name, at, changed) or known[name].of_coins(at) for name in self.bundle.members}
 
     def _asked(self, name: str, coins: Sequence[int], changed: bool) -> Forecast | None:
         """A member's forecast with the rows in place, None where they leave it as it is."""
         net = self._nets.get(name)
         if net is not None and (not changed or not net.together):
             return net.asked(self._panel, np.asarray(coins), changed)
-        return self._whole(name) if changed or name not in RETURNS_ONLY else None
+        return self._whole(name).of_coins(coins) if changed or name not in RETURNS_ONLY else None
 
     def _whole(self, name: str) -> Forecast:
         """A member's forecast by the function of the backtest, with the rows in place."""
@@ -139,22 +142,3 @@ class Ensemble:
                 yield
             finally:
                 p.x_TNF[-1, at], p.r_TN[-1, at], p.listed_TN[-1, at] = before
-
-
-def _only(forecast: Forecast, coins: Sequence[int]) -> Forecast:
-    """The forecast of some coins, NaN for the others."""
-    rest = np.ones(len(forecast.symbols), dtype=bool)
-    rest[list(coins)] = False
-
-    def without(x: np.ndarray) -> np.ndarray:
-        return np.where(rest, np.nan, x)
-
-    return Forecast(
-        forecast.ts,
-        forecast.symbols,
-        without(forecast.p_up_HTN),
-        without(forecast.mean_HTN),
-        without(forecast.log_var_HTN),
-        without(forecast.p_beats_median_TN),
-        without(forecast.realised_var_TN),
-    )

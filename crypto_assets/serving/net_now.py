@@ -63,10 +63,10 @@ class NetNow:
         heads = self._market(self.x_NF[None], self.listed_N[None]) if self.together else self._coins(self.x_NF, every)
         if self.together:
             heads = [h[0] for h in heads]
-        return self._decoded(heads, self.prepared.log_rv_TN[-1], self.last, every)
+        return self._decoded(heads, self.prepared.log_rv_TN[-1], self.last)
 
     def asked(self, panel: Panel, coins: np.ndarray, changed: bool) -> Forecast:
-        """The forecast of some coins with the rows that stand in `panel` now, NaN for the others.
+        """The forecast of some coins with the rows that stand in `panel` now.
 
         `changed`: returns differ too, which a net that reads all coins together cannot be asked about here.
         """
@@ -77,7 +77,7 @@ class NetNow:
         else:
             x_BF, log_rv_B = self._with_features(now.x_TNF[-1], coins), self.prepared.log_rv_TN[-1, coins]
         heads = self._markets(x_BF, coins) if self.together else self._coins(x_BF, coins)
-        return self._decoded(heads, log_rv_B, back(now, 1), coins)
+        return self._decoded(heads, log_rv_B, back(now, 1))
 
     def _with_features(self, given_BF: np.ndarray, coins: np.ndarray) -> np.ndarray:
         """The last bar of some coins with other features."""
@@ -100,20 +100,16 @@ class NetNow:
         coin_BN = np.repeat(self.coin_N[None], len(x_BNF), axis=0)
         return self.session.run(x_BNF, coin_BN, listed_BN, *self.kept)
 
-    def _decoded(self, heads: list[np.ndarray], log_rv_B: np.ndarray, now: Panel, coins: np.ndarray) -> Forecast:
-        """In the units of a forecast, as one of all coins."""
+    def _decoded(self, heads: list[np.ndarray], log_rv_B: np.ndarray, now: Panel) -> Forecast:
+        """In the units of a forecast, about the hour and coins of `now`."""
         import torch
 
         from crypto_assets.models.training.heads import Heads
         from crypto_assets.models.training.net import decode
 
         each = Heads(*(torch.from_numpy(h)[:, None] for h in heads))
-        prepared = replace(self.prepared, x_NTF=self.x_NF[coins][:, None], log_rv_TN=log_rv_B[None])
-        few = decode(each, self.calibration, prepared, now.listed_TN, Forecast.empty(now))
-        out = Forecast.empty(self.last)
-        for name in ("p_up_HTN", "mean_HTN", "log_var_HTN", "p_beats_median_TN", "realised_var_TN"):
-            getattr(out, name)[..., coins] = getattr(few, name)
-        return out
+        prepared = replace(self.prepared, log_rv_TN=log_rv_B[None])
+        return decode(each, self.calibration, prepared, now.listed_TN, Forecast.empty(now))
 
 
 def _looks_back(inputs: Any) -> int:

@@ -82,9 +82,9 @@ class Published:
         members: Mapping[str, Forecast],
         features: str | None = None,
     ) -> Record:
-        """One answer from forecasts of the hour."""
+        """One answer from forecasts of the hour, `said` and `members` about the same coins."""
         combined = said.forecast if isinstance(said, Fused) else said
-        bundle, n = self.runtime.bundle, self.runtime.bundle.symbols.index(symbol)
+        bundle, n = self.runtime.bundle, combined.symbols.index(symbol)
         day = timeframe == "24h"
         beats, rv = (float(a[0, n]) for a in (combined.p_beats_median_TN, combined.realised_var_TN))
         extra = {
@@ -109,17 +109,17 @@ class Published:
     def row(self, symbol: str, features: Mapping[str, float | None]) -> Row:
         """A sent row as the ensemble takes it. Raises SchemaError, naming columns, where they are not the bundle's."""
         columns = self.runtime.bundle.columns
-        unknown = sorted(set(features) - set(columns) - {RETURN})
-        missing = [c for c in columns if c not in features]
+        known = set(columns)
+        unknown, missing = sorted(features.keys() - known - {RETURN}), sorted(known - features.keys())
         if unknown or missing:
             raise SchemaError(
                 f"features must be one row of features/matrix: {len(missing)} of {len(columns)} columns are missing"
                 f"{_few(missing)}, {len(unknown)} are unknown{_few(unknown)}; GET /model lists them"
             )
-        x_F = np.array([_number(features[c]) for c in columns], dtype=np.float32)
-        n = self.runtime.bundle.symbols.index(symbol)
-        r = _number(features[RETURN]) if RETURN in features else float(self.panel.r_TN[-1, n])
-        return Row(symbol, x_F, r)
+        sent_F = np.array([features[c] for c in columns], dtype=np.float64)  # None is NaN
+        given = features.get(RETURN, float(self.panel.r_TN[-1, self.runtime.bundle.symbols.index(symbol)]))
+        r = float("nan") if given is None else float(given)
+        return Row(symbol, sent_F.astype(np.float32), r, features_hash(sent_F, r))
 
     def last_row(self, symbol: str) -> dict[str, float | None]:
         """The coin's row of features/matrix for this hour: what may be sent back, changed, as `features`."""
@@ -170,12 +170,8 @@ def answer_all(questions: Sequence[Question]) -> list[Record | Exception]:
             combined = published.combined(members)
             for i in chosen:
                 q = questions[i]
-                found[i] = published.answer(q.symbol, q.timeframe, combined, members, features_hash(q.features))
+                found[i] = published.answer(q.symbol, q.timeframe, combined, members, rows[i].digest)
     return [a if a is not None else SchemaError("not answered") for a in found]
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
 
 
 def _few(names: Sequence[str]) -> str:

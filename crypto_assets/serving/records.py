@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_json
+
 from crypto_assets.market.errors import LakeError
 
 FILE = "served.db"
@@ -123,8 +125,7 @@ def history(lake: Path, symbol: str, timeframe: str, limit: int) -> list[dict[st
 
 
 def _row(answer: dict[str, Any], sent: dict[str, Any] | None) -> tuple[Any, ...]:
-    text = json.dumps(answer, separators=(",", ":"))
-    features = None if sent is None else json.dumps(sent, separators=(",", ":"))
+    text, features = to_json(answer).decode(), None if sent is None else to_json(sent).decode()
     now = datetime.now(UTC).isoformat()
     keys = ("prediction_id", "symbol", "timeframe", "timestamp", "model_version")
     return (*(answer[k] for k in keys), now, text, features)
