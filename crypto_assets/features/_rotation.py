@@ -12,7 +12,7 @@ from datetime import timedelta
 import polars as pl
 
 from crypto_assets.features._as_known import as_known
-from crypto_assets.features._bars import TINY, by_blocks, of_each, regression, rolling
+from crypto_assets.features._bars import TINY, by_blocks, regression, rolling
 from crypto_assets.features._daily import MAX_AGE
 from crypto_assets.features._family import Column
 from crypto_assets.features._totals import COUNT, mean, means, totals
@@ -55,9 +55,9 @@ COLUMNS = {
         MAX_AGE + timedelta(hours=WEEK_H),
     ),
     "average_correlation_168h": Column(
-        "mean correlation of all coins, weighted by capitalisation (Cboe's formula); null where one of the week's has no bar",
+        "mean correlation of the week's coins, weighted by capitalisation (Cboe's formula)",
         "",
-        MAX_AGE + timedelta(hours=2 * WEEK_H),
+        MAX_AGE + timedelta(hours=WEEK_H + 1),
     ),
     "btc_lead_correlation_168h": Column(
         "correlation of the coin's hourly returns with Bitcoin's of the hour before", "", timedelta(hours=WEEK_H + 2)
@@ -139,8 +139,8 @@ def _dominance(rows: pl.DataFrame) -> pl.DataFrame:
 def _weighted(rows: pl.DataFrame) -> pl.DataFrame:
     """ts, sums over the coins whose capitalisation and return are known, the market's and Bitcoin's return, the correlation.
 
-    With x a coin's part of the weighted return, the variance of the sum less the sum of the variances is what the pairs add.
-    The sum has in it every coin of the week, so all of them must be among the variances.
+    With x a coin's part of the weighted return, 0 at an hour without a bar of it, the variance of the sum less the sum of the
+    variances is what the pairs add: for every coin of the week, whether it has a bar now or not.
     """
     weight = pl.when(pl.col("_r").is_not_null()).then(pl.col("_cap"))
     values = {"_caps": weight, "_cap_returns": weight * pl.col("_r"), "_scaled": pl.col("_scaled")}
@@ -152,16 +152,27 @@ def _weighted(rows: pl.DataFrame) -> pl.DataFrame:
     )
     leader = rows.filter(pl.col("symbol") == LEADER).select("ts", _btc="_r")
     sums = sums.join(leader, on="ts", how="left", maintain_order="left")
-    parts = rows.join(sums.select("ts", "_caps"), on="ts", how="left", maintain_order="left")
-    parts = parts.with_columns(_x=weight * pl.col("_r") / pl.col("_caps")).with_columns(_var=_variance("_x"))
-    parts = parts.with_columns(_var=_at_bars("_var"))
+    parts = by_blocks(_every_hour(rows.select("symbol", "ts", _part=weight * pl.col("_r")), sums), _with_variance)
     values = {"_x": pl.col("_x"), "_own": pl.col("_var"), "_sd": pl.col("_var").sqrt()}
-    hours = totals(parts, ["ts"], values).rename({f"{COUNT}_own": "_coins"})
-    hours = sums.join(hours, on="ts", how="left").sort("ts").with_columns(symbol=pl.lit("market"))
+    hours = totals(parts, ["ts"], values).rename({f"{COUNT}_own": "_coins"}).sort("ts").with_columns(symbol=pl.lit("market"))
     pairs = pl.col("_sd").pow(2) - pl.col("_own")
-    are_all = pl.col("_coins") >= of_each(pl.col("_coins"), "highest", WEEK_H, 1)
-    average = pl.when((pl.col("_coins") >= FEWEST) & are_all & (pairs > TINY)).then((_variance("_x") - pl.col("_own")) / pairs)
-    return hours.select("ts", "_caps", "_cap_returns", "_market", "_btc", average_correlation_168h=average)
+    enough = (pl.col("_coins") >= FEWEST) & (pairs > TINY)
+    hours = hours.with_columns(average_correlation_168h=pl.when(enough).then((_variance("_x") - pl.col("_own")) / pairs))
+    return sums.join(hours.select("ts", "average_correlation_168h"), on="ts", how="left", maintain_order="left").sort("ts")
+
+
+def _every_hour(rows: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
+    """`_x` of every coin at every hour from the first to the last, 0 where it has no part in the market's return."""
+    ends = rows.select(first=pl.col("ts").min(), last=pl.col("ts").max()).drop_nulls()
+    hours = ends.select(ts=pl.datetime_ranges("first", "last", "1h")).explode("ts")
+    grid = rows.select("symbol").unique(maintain_order=True).join(hours, how="cross", maintain_order="left_right")
+    grid = grid.join(rows, on=["symbol", "ts"], how="left", maintain_order="left")
+    grid = grid.join(sums.select("ts", "_caps"), on="ts", how="left", maintain_order="left")
+    return grid.select("symbol", "ts", _x=(pl.col("_part") / pl.col("_caps")).fill_null(0.0))
+
+
+def _with_variance(parts: pl.DataFrame) -> pl.DataFrame:
+    return parts.with_columns(_var=_variance("_x"))
 
 
 def _at_bars(column: str) -> pl.Expr:
