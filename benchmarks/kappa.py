@@ -34,8 +34,9 @@ from crypto_assets.dataset.assemble import Assembled, assemble
 from crypto_assets.dataset.folds import PURGE, VALID_DAYS, VALID_SHARE, Fold
 from crypto_assets.dataset.panel import Panel, from_tables
 from crypto_assets.evaluation import metrics, statistics
+from crypto_assets.evaluation.fusing import FUSED
 from crypto_assets.evaluation.score import score
-from crypto_assets.evaluation.walkforward import run
+from crypto_assets.evaluation.walkforward import COMBINATIONS, run
 from crypto_assets.features import families
 from crypto_assets.lake import Frames
 from crypto_assets.market.coins import DEFAULT_SYMBOLS
@@ -91,7 +92,10 @@ def one_seed(given: argparse.Namespace, seed: int) -> dict[str, Any]:
             print(f"seed {seed}: {model} {seconds:.1f} s", file=sys.stderr)
 
     folds = tested_in_parts(fold)
-    forecasts = run(panel, [fold_behind(window), *folds], given.models, preset=given.preset, seed=seed, progress=told)
+    pools = {**COMBINATIONS, "pool_of_all": replace(COMBINATIONS[FUSED], table="")}
+    forecasts = run(
+        panel, [fold_behind(window), *folds], given.models, preset=given.preset, seed=seed, progress=told, extra_members=pools
+    )
     for model, rows_of in forecasts.items():
         forecasts[model] = rows_of.filter(pl.col("ts") >= fold.test.start)
     with tempfile.TemporaryDirectory() as lake:
