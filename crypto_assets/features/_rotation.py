@@ -27,10 +27,12 @@ DAY, WEEK = timedelta(days=1), timedelta(days=7)
 LOOKBACK = SEASON + WEEK + 2 * DAY
 
 COLUMNS = {
-    "btc_dominance": Column("Bitcoin's share of the coins' capitalisation, as last published", "fraction", MAX_AGE),
+    "btc_dominance": Column(
+        "Bitcoin's share of the capitalisation of the day's coins, as last published", "fraction", MAX_AGE + DAY
+    ),
     **{
         f"btc_dominance_change_{d}d": Column(
-            f"its change over {d} d, among the coins known at both times", "fraction", MAX_AGE + timedelta(days=d)
+            f"its change over {d} d, among the coins known at both times", "fraction", MAX_AGE + timedelta(days=d + 1)
         )
         for d in DAYS
     },
@@ -81,9 +83,11 @@ def rotation(
     CoinGecko's for a coin that Coin Metrics has not.
     """
     rows = coins.select("symbol", "ts", "close", "_r", "_scaled")
-    # a coin counts at an hour only if it has a bar there: whether it will have one again is not known
-    rows = rows.with_columns(_cap=_caps(rows, onchain, coingecko)).with_columns(_cap=_at_bars("_cap"))
-    sums = _weighted(rows).join(_dominance(rows), on="ts", how="left", maintain_order="left")
+    # a coin counts as long as it had a bar within the day: whether it will have one again is not known
+    every = _every_hour(rows.select("symbol", "ts", "close"))
+    every = every.with_columns(_cap=_caps(every, onchain, coingecko)).select("symbol", "ts", _cap=_of_the_day("_cap"))
+    rows = rows.join(every, on=["symbol", "ts"], how="left", maintain_order="left")
+    sums = _weighted(rows).join(_dominance(every), on="ts", how="left", maintain_order="left")
     rows = rows.with_columns(_sector_of=pl.col("symbol").replace_strict(SECTORS, default=None, return_dtype=pl.String))
     sectors = means(rows, ["_sector_of", "ts"], ["_scaled"]).rename({"_scaled": "_sector"})
     rows = rows.join(sectors, on=["_sector_of", "ts"], how="left", maintain_order="left")
@@ -152,7 +156,10 @@ def _weighted(rows: pl.DataFrame) -> pl.DataFrame:
     )
     leader = rows.filter(pl.col("symbol") == LEADER).select("ts", _btc="_r")
     sums = sums.join(leader, on="ts", how="left", maintain_order="left")
-    parts = by_blocks(_every_hour(rows.select("symbol", "ts", _part=weight * pl.col("_r")), sums), _with_variance)
+    parts = _every_hour(rows.select("symbol", "ts", _part=weight * pl.col("_r")))
+    parts = parts.join(sums.select("ts", "_caps"), on="ts", how="left", maintain_order="left")
+    parts = parts.select("symbol", "ts", _x=(pl.col("_part") / pl.col("_caps")).fill_null(0.0))
+    parts = by_blocks(parts, lambda block: block.with_columns(_var=_variance("_x")))
     values = {"_x": pl.col("_x"), "_own": pl.col("_var"), "_sd": pl.col("_var").sqrt()}
     hours = totals(parts, ["ts"], values).rename({f"{COUNT}_own": "_coins"}).sort("ts").with_columns(symbol=pl.lit("market"))
     pairs = pl.col("_sd").pow(2) - pl.col("_own")
@@ -161,22 +168,18 @@ def _weighted(rows: pl.DataFrame) -> pl.DataFrame:
     return sums.join(hours.select("ts", "average_correlation_168h"), on="ts", how="left", maintain_order="left").sort("ts")
 
 
-def _every_hour(rows: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
-    """`_x` of every coin at every hour from the first to the last, 0 where it has no part in the market's return."""
+def _every_hour(rows: pl.DataFrame) -> pl.DataFrame:
+    """Every coin at every hour from the first to the last of all, null where it has no row."""
     ends = rows.select(first=pl.col("ts").min(), last=pl.col("ts").max()).drop_nulls()
     hours = ends.select(ts=pl.datetime_ranges("first", "last", "1h")).explode("ts")
     grid = rows.select("symbol").unique(maintain_order=True).join(hours, how="cross", maintain_order="left_right")
-    grid = grid.join(rows, on=["symbol", "ts"], how="left", maintain_order="left")
-    grid = grid.join(sums.select("ts", "_caps"), on="ts", how="left", maintain_order="left")
-    return grid.select("symbol", "ts", _x=(pl.col("_part") / pl.col("_caps")).fill_null(0.0))
+    return grid.join(rows, on=["symbol", "ts"], how="left", maintain_order="left")
 
 
-def _with_variance(parts: pl.DataFrame) -> pl.DataFrame:
-    return parts.with_columns(_var=_variance("_x"))
-
-
-def _at_bars(column: str) -> pl.Expr:
-    return pl.when(pl.col("close").is_not_null()).then(pl.col(column))
+def _of_the_day(column: str) -> pl.Expr:
+    """Null where the coin has had no bar for a day."""
+    seen = pl.when(pl.col("close").is_not_null()).then(pl.col("ts")).forward_fill().over("symbol")
+    return pl.when(pl.col("ts") - seen < DAY).then(pl.col(column))
 
 
 def _variance(column: str) -> pl.Expr:

@@ -221,6 +221,7 @@ def test_without_one_coins_bar_the_average_correlation_is_hardly_another(inputs,
     for ts in (hole, hole + timedelta(hours=1), hole + timedelta(hours=100)):
         here = at(rows, "ADA", ts)["average_correlation_168h"]
         assert here == pytest.approx(at(season[2], "ADA", ts)["average_correlation_168h"], abs=0.02)
+    assert at(rows, "ADA", hole)["btc_dominance"] == at(season[2], "ADA", hole)["btc_dominance"]
 
 
 @pytest.mark.parametrize("ts", MOMENTS)
