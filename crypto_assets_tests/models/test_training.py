@@ -267,12 +267,22 @@ def test_where_few_of_many_inputs_matter_the_path_goes_by_the_input_and_where_al
         data, module = wide_market(g, inputs=100, informative=informative)
         shrinkage = linear.start(module, data, (0, 45_000), (45_024, 60_000))
         assert bool(shrinkage.sparse_K[0]) is sparse, informative
+        assert shrinkage.share_K[0] > 0.9
+
+
+def test_of_a_linear_path_through_noise_next_to_nothing_is_left():
+    left = []
+    for seed in range(8):
+        data, module = wide_market(np.random.default_rng(seed), inputs=30, informative=0)
+        left.append(float(linear.start(module, data, (0, 45_000), (45_024, 60_000)).share_K[0]))
+    assert np.median(left) == 0
+    assert max(left) < 0.8
 
 
 def wide_market(g: np.random.Generator, *, inputs: int, informative: int):
     """One coin, hourly directions that hang on the first inputs, a fiftieth of their variance between them."""
     x = g.normal(size=(1, 60_000, inputs)).astype(np.float32)
-    signal = x[..., :informative].sum(axis=-1) * np.sqrt(0.02 / informative)
+    signal = x[..., :informative].sum(axis=-1) * np.sqrt(0.02 / max(informative, 1))
     up = (signal + g.normal(size=signal.shape) > 0).astype(np.float32)
     data, _ = device_panel()
     nothing = torch.full((1, 60_000, 3), float("nan"))

@@ -18,6 +18,7 @@ Shapes: R rows (bars of all coins), F inputs, N coins, K = 8 tasks: four directi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -45,6 +46,8 @@ OUTPUTS = (0, 1, 2, 3, 4, 5, 6, 10)
 """Where the K tasks lie among the outputs of a readout; the log variances of returns have no linear path."""
 
 PURGE_HOURS = 24
+WEEK = 168
+"""Hours that are judged as one: coins of an hour move together, and labels of 24 h overlap."""
 
 
 class Shrinkage(NamedTuple):
@@ -82,30 +85,54 @@ def refit(module: Net, data: DevicePanel, rows: tuple[int, int], shrinkage: Shri
 
 
 def _choose(data: DevicePanel, train_rows: tuple[int, int], valid_rows: tuple[int, int], base_4: Tensor) -> Shrinkage:
-    """Penalty and share of least squared error on the later parts, each part from what lies a purge before it."""
+    """Penalty and share by the squared error on the later parts, each part from what lies a purge before it."""
     begin, end = train_rows
     edges = [begin + int((end - begin) * (FIRST_SHARE + (1 - FIRST_SHARE) * i / PARTS)) for i in range(PARTS)]
     parts = [*zip(edges, [*edges[1:], end], strict=True), valid_rows]
     overlap_K = torch.tensor(OVERLAP, dtype=torch.float64, device=base_4.device)
-    power_PK = torch.zeros(len(PENALTIES) + len(SPARSE_PENALTIES), len(OUTPUTS), dtype=torch.float64, device=base_4.device)
-    hit_PK = torch.zeros_like(power_PK)
+    weeks = parts[-1][1] // WEEK + 1
+    shape = (2, weeks, len(PENALTIES) + len(SPARSE_PENALTIES), len(OUTPUTS))
+    found_2BPK = torch.zeros(shape, dtype=torch.float64, device=base_4.device)
     (gram_FF, moment_FK), done = _moments(data, (begin, begin), base_4), begin
     for first, last in parts:
         until = max(done, min(first - PURGE_HOURS, end))
         more_FF, more_FK = _moments(data, (done, until), base_4)
         gram_FF, moment_FK, done = gram_FF + more_FF, moment_FK + more_FK, until
-        check_FF, check_FK = _moments(data, (first, last), base_4)
         by_input_IK = _by_input(gram_FF, moment_FK, data)
         tried = [(penalty, None) for penalty in PENALTIES] + [(penalty, by_input_IK) for penalty in SPARSE_PENALTIES]
-        for p, (penalty, relative_IK) in enumerate(tried):
-            w_FK = _solve(gram_FF, moment_FK, penalty * overlap_K, len(data.coin_N), relative_IK)
-            power_PK[p] += (w_FK * (check_FF @ w_FK)).sum(dim=0)
-            hit_PK[p] += (w_FK * check_FK).sum(dim=0)
-    share_PK = (hit_PK / power_PK.clamp(min=1e-12)).clamp(0, 1)
-    best_K = (share_PK**2 * power_PK - 2 * share_PK * hit_PK).argmin(dim=0)
+        w_PFK = [_solve(gram_FF, moment_FK, penalty * overlap_K, len(data.coin_N), relative) for penalty, relative in tried]
+        _judge(found_2BPK, data, (first, last), base_4, torch.stack(w_PFK))
+    share_PK, gain_PK = _shares(*found_2BPK)
+    best_K = gain_PK.argmax(dim=0)
     penalty_K = torch.tensor(PENALTIES + SPARSE_PENALTIES, dtype=torch.float64, device=base_4.device)[best_K] * overlap_K
     share_K = share_PK[best_K, torch.arange(len(OUTPUTS), device=base_4.device)]
     return Shrinkage(penalty_K, best_K >= len(PENALTIES), share_K)
+
+
+def _judge(found_2BPK: Tensor, data: DevicePanel, rows: tuple[int, int], base_4: Tensor, w_PFK: Tensor) -> None:
+    """Add, week by week, the products of each solution's answers with the truth and with themselves."""
+    week_T = torch.arange(*rows, device=base_4.device) // WEEK
+    P, F, K = w_PFK.shape
+    w_FJ = w_PFK.transpose(0, 1).reshape(F, P * K).float()
+    for x_RF, y_RK, listed_T in _rows(data, rows, base_4):
+        z_RPK = (x_RF @ w_FJ).double().unflatten(-1, (P, K))
+        found_2BPK[0].index_add_(0, week_T[listed_T], z_RPK * y_RK[:, None].double())
+        found_2BPK[1].index_add_(0, week_T[listed_T], z_RPK.square())
+
+
+def _shares(hit_BPK: Tensor, power_BPK: Tensor) -> tuple[Tensor, Tensor]:
+    """The share of each solution that is confirmed, `[P, K]`, and what its squared error gains by it.
+
+    The slope s of the truth on the answers, within 0 and 1, times 1 - 1/t^2 with t = s / se and weeks as clusters: the
+    posterior mean under a prior around 0 whose variance is read off the same slope (`_calibration.shrinkage`).
+    """
+    hit_PK, power_PK = hit_BPK.sum(dim=0), power_BPK.sum(dim=0).clamp(min=1e-12)
+    slope_PK = hit_PK / power_PK
+    weeks_PK = (power_BPK > 0).sum(dim=0)
+    error_PK = (hit_BPK - slope_PK * power_BPK).square().sum(dim=0) * weeks_PK / (weeks_PK - 1).clamp(min=1)
+    doubt_PK = error_PK / (slope_PK * power_PK).square().clamp(min=1e-30)
+    share_PK = slope_PK.clamp(0, 1) * (1 - doubt_PK).clamp(min=0) * (weeks_PK > 1)
+    return share_PK, 2 * share_PK * hit_PK - share_PK**2 * power_PK
 
 
 def _by_input(gram_FF: Tensor, moment_FK: Tensor, data: DevicePanel) -> Tensor:
@@ -129,7 +156,18 @@ def _solve(gram_FF: Tensor, moment_FK: Tensor, penalty_K: Tensor, coins: int, re
 
 
 def _moments(data: DevicePanel, rows: tuple[int, int], base_4: Tensor) -> tuple[Tensor, Tensor]:
-    """Products of the inputs (the coin's name and a one among them) with themselves and the tasks over listed rows, in float64.
+    """Products of the inputs (coins and a one among them) with themselves and the tasks over listed rows, in float64."""
+    F = data.x_NTF.shape[-1] + len(data.coin_N) + 1
+    gram = torch.zeros(F, F, dtype=torch.float64, device=data.x_NTF.device)
+    moment = torch.zeros(F, len(OUTPUTS), dtype=torch.float64, device=data.x_NTF.device)
+    for x_RF, y_RK, _ in _rows(data, rows, base_4):
+        gram += (x_RF.T @ x_RF).double()
+        moment += (x_RF.T @ y_RK).double()
+    return gram, moment
+
+
+def _rows(data: DevicePanel, rows: tuple[int, int], base_4: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Coin by coin: inputs, coins and a one `[R, F + N + 1]`, the tasks `[R, K]`, and which of the hours are listed.
 
     An unknown truth counts as no surprise. Directions are surprises over the base rate in units of its variance.
     """
@@ -137,14 +175,10 @@ def _moments(data: DevicePanel, rows: tuple[int, int], base_4: Tensor) -> tuple[
     rate_4 = torch.sigmoid(base_4)
     N, F = len(data.coin_N), data.x_NTF.shape[-1]
     F += N + 1
-    gram = torch.zeros(F, F, dtype=torch.float64, device=data.x_NTF.device)
-    moment = torch.zeros(F, len(OUTPUTS), dtype=torch.float64, device=data.x_NTF.device)
     for n in range(N):
         listed = data.listed_NT[n, at]
         x_RF = torch.nn.functional.pad(data.x_NTF[n, at][listed], (0, N + 1))
         x_RF[:, [F - 1 - N + n, F - 1]] = 1.0
         surprise = (data.direction_NT4[n, at][listed] - rate_4) / (rate_4 * (1 - rate_4))
         y_RK = torch.cat([surprise, data.returns_NT3[n, at][listed], data.log_rv_NT[n, at][listed, None]], dim=1)
-        gram += (x_RF.T @ x_RF).double()
-        moment += (x_RF.T @ y_RK.nan_to_num()).double()
-    return gram, moment
+        yield x_RF, y_RK.nan_to_num(), listed
