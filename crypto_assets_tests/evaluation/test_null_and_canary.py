@@ -132,3 +132,13 @@ def test_with_the_oracle_s_own_inputs_the_harness_finds_what_is_there(tmp_path):
     matrix = standard.tables.matrix.select(meta).join(inputs, on=["symbol", "ts"], how="left")
     result = standard.scored(matrix, ("base_rate", "logistic"), tmp_path)
     assert 0.95 <= result["direction"]["1h"]["logistic"]["kappa"] <= 1.0
+
+
+@pytest.mark.slow
+def test_what_is_planted_is_found_by_every_net_and_more_of_it_than_by_the_plain_regression(tmp_path):
+    """Five months: hundreds of inputs of which a dozen matter, and a few independent months to tell them by."""
+    standard = world("standard", 4_000, *families())
+    result = standard.scored(standard.tables.matrix, ("base_rate", "logistic", *NETS), tmp_path)
+    found = {model: row["kappa"] for model, row in result["direction"]["1h"].items()}
+    for net in NETS:
+        assert found[net] > max(0.35, found["logistic"]), found
