@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,9 @@ def servers(request, tmp_path_factory):
     command = [sys.executable, "-m", "crypto_assets.cli", "ui", "--lake", str(lake)]
     command += ["--port", str(ports[0]), "--mlflow-port", str(ports[1]), "--api-port", str(ports[2])]
     with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=env)
+        # a shell has its background jobs ignore Ctrl-C, and so would all they start
+        heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=env, preexec_fn=heeding)
         deadline = time.monotonic() + 240
         while "Ctrl-C stops all of them" not in log.read_text():
             assert process.poll() is None, log.read_text()[-3000:]

@@ -70,11 +70,11 @@ def test_the_closed_hour_is_forecast_as_in_the_backtest(ensemble, panel):
 def test_a_row_that_is_sent_is_forecast_as_if_it_were_there(ensemble, panel):
     rows = [row(panel, "ETH", 0.5), row(panel, "SOL", -0.3)]
     found = ensemble.asked(rows)
-    for n, changed in ((1, rows[:1]), (2, rows[1:])):
+    for i, (n, changed) in enumerate(((1, rows[:1]), (2, rows[1:]))):
         for name, forecast in reference(ensemble, panel, changed).items():
-            close(found[name], forecast, n)
-            assert np.isnan(found[name].p_up_HTN[:, :, [0, 3]]).all()
-    assert not np.allclose(found["logistic"].p_up_HTN[0, 0, 1], ensemble.members["logistic"].p_up_HTN[0, 0, 1])
+            close(found[name].of_coins([i]), forecast.of_coins([n]))
+            assert found[name].symbols == ("ETH", "SOL")
+    assert not np.allclose(found["logistic"].p_up_HTN[0, 0, 0], ensemble.members["logistic"].p_up_HTN[0, 0, 1])
 
 
 def test_a_return_that_is_sent_reaches_every_member_that_reads_returns(ensemble, panel):
@@ -91,17 +91,17 @@ def test_an_answer_does_not_depend_on_who_else_asks(ensemble, panel):
     assert sorted(map(tuple, batches)) == [(0, 1), (2,), (3,)]
     for batch in batches:
         together = ensemble.asked([rows[i] for i in batch])
-        for i in batch:
+        for place, i in enumerate(batch):
             alone = ensemble.asked([rows[i]])
             for name in alone:
-                close(together[name], alone[name], SYMBOLS.index(rows[i].symbol))
+                close(together[name].of_coins([place]), alone[name])
 
 
 def test_the_panel_is_put_back(ensemble, panel):
     ensemble.asked([row(panel, "ETH", 0.5, 0.1)])
     again = Ensemble(ensemble.runtime, panel)
     for name, forecast in ensemble.asked([row(panel, "SOL")]).items():
-        close(forecast, again.members[name], 2)
+        close(forecast, again.members[name].of_coins([2]))
 
 
 @pytest.mark.parametrize("name", NETS)
