@@ -5,7 +5,8 @@ panel, `evaluation.walkforward.run`, `evaluation.score`), with no server and no 
 70 % of the hours to fit, with the last part of them held out for early stopping and calibration, both ends purged by 24 h;
 the last 30 % to test, once. As in any walk-forward there is a fold behind: members fitted on the first 60 % forecast the next
 10 %, for the combination `fused` alone. It is fitted on those forecasts, and again after one, two, three and four weeks of the
-test part, then every four, on the members' forecasts of what lies behind, whose outcomes are known by then. A figure called
+test part, then every four, on the members' forecasts of what lies behind, whose outcomes are known by then. `pool_of_all`
+averages their logits. A figure called
 20k is 20,000 hours x 8 coins. kappa is the share of the optimal log-loss skill at 1 h, by the expected loss under the true
 probability, so that it holds no label noise: `kappa` against the optimum
 given all that was published, `kappa_latent` against the one that also sees the noise in the texts. A seed is a market and the

@@ -80,16 +80,18 @@ def apply(
     versions: Mapping[str, str],
     cost: float,
     since: datetime | None = None,
+    market_T: Array | None = None,
 ) -> Fused:
     """Combine `members`, all about the same hours from `checkpoint.start` on (later hours first is no use: days are walked).
 
     `labels`: the panel's, on those hours, NaN where unknown. `versions`: the members' `model_version`. `cost`: of a round trip,
-    as a fraction of what is traded. Only rows from `since` on are returned. Raises CheckpointError for other members than the
-    checkpoint's, SettingsError for members or labels about different hours or coins, or hours before the start.
+    as a fraction of what is traded. Only rows from `since` on are returned. `market_T`: `market_variance` of all coins, if the
+    members speak of some alone. Raises CheckpointError for other members than the checkpoint's, SettingsError for members or
+    labels about different hours or coins, or hours before the start.
     """
     checkpoint.require(versions)
     first = same_hours(checkpoint, members, labels)
-    told = Told(checkpoint, members, labels, days_of(first.ts))
+    told = Told(checkpoint, members, labels, days_of(first.ts), market_T)
     told.points()
     moment = first.ts[0] if since is None else np.datetime64(since.replace(tzinfo=None), "us")
     return told.fused(slice(int(np.searchsorted(first.ts, moment)), len(first.ts)), cost)
@@ -116,10 +118,17 @@ def same_hours(checkpoint: FusionCheckpoint, members: Mapping[str, Forecast], la
 class Told:
     """What the members say about every hour: predictors and contexts by target, and its combination at the posterior mean."""
 
-    def __init__(self, c: FusionCheckpoint, members: Mapping[str, Forecast], labels: Mapping[str, Array], day_T: Array) -> None:
+    def __init__(
+        self,
+        c: FusionCheckpoint,
+        members: Mapping[str, Forecast],
+        labels: Mapping[str, Array],
+        day_T: Array,
+        market_T: Array | None = None,
+    ) -> None:
         self.c, self.members, self.labels, self.day_T = c, members, labels, day_T
         self.first = next(iter(members.values()))
-        raw_T = market_variance(members, c.outputs)
+        raw_T = market_variance(members, c.outputs) if market_T is None else market_T
         self.market_T = None if raw_T is None or c.market is None else c.market.of(raw_T)
         self.z: dict[str, Array] = {}
         self.u: dict[str, Array | None] = {}

@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+
 from crypto_assets.evaluation.champion import Bundle, fusion_of
 from crypto_assets.evaluation.fusing import FUSED, history_in, hours_between, laid_out
 from crypto_assets.fusion.advance import advanced
 from crypto_assets.fusion.checkpoint import FusionCheckpoint
 from crypto_assets.fusion.fitting import LABELS
 from crypto_assets.fusion.fused import Fused, apply
+from crypto_assets.fusion.predictors import market_variance
 from crypto_assets.lake import Lake
 from crypto_assets.market.time import HOUR
 from crypto_assets.models._base import Forecast
@@ -24,17 +27,22 @@ from crypto_assets.trading.costs import Costs
 
 @dataclass(frozen=True)
 class FusionNow:
-    """`checkpoint` stands where the day of the hour finds it; `version` is that of the fusion it came from."""
+    """`checkpoint` stands where the day of the hour finds it; `version` is that of the fusion it came from.
+
+    `market_T`: how much the whole market is expected to move in the hour, so that no answer hangs on who else is asked about.
+    """
 
     checkpoint: FusionCheckpoint
     versions: Mapping[str, str]
     version: str
+    market_T: np.ndarray | None
 
     def of(self, members: Mapping[str, Forecast]) -> Fused:
-        """The members' forecasts of the one hour, combined."""
+        """The members' forecasts of the one hour, of all coins or of some, combined."""
         unknown = next(iter(members.values())).p_beats_median_TN * float("nan")
         labels = dict.fromkeys(LABELS, unknown)
-        return apply(self.checkpoint, members, labels, versions=self.versions, cost=Costs().round_trip)
+        cost = Costs().round_trip
+        return apply(self.checkpoint, members, labels, versions=self.versions, cost=cost, market_T=self.market_T)
 
 
 def fusion_now(lake: Lake, bundle: Bundle, at: datetime, members: Mapping[str, Forecast]) -> FusionNow | None:
@@ -45,4 +53,5 @@ def fusion_now(lake: Lake, bundle: Bundle, at: datetime, members: Mapping[str, F
     before, labels = history_in(lake, list(bundle.versions), bundle.symbols, fusion.start, at + HOUR)
     ts = hours_between(fusion.start, at + HOUR)
     said = {n: laid_out([*([before[n]] if n in before else []), members[n]], ts, bundle.symbols) for n in bundle.versions}
-    return FusionNow(advanced(fusion, said, labels, bundle.versions), bundle.versions, fusion.version)
+    now = advanced(fusion, said, labels, bundle.versions)
+    return FusionNow(now, bundle.versions, fusion.version, market_variance(members, now.outputs))

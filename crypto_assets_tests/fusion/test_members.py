@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -11,6 +12,7 @@ from crypto_assets.fusion.families import expit
 from crypto_assets.fusion.fitting import fit
 from crypto_assets.fusion.fused import apply
 from crypto_assets.fusion.pool import pool
+from crypto_assets.fusion.predictors import market_variance
 from crypto_assets_tests.fusion.planted import BOTH, DIRECTION, START, World, days
 
 DAYS, TEST = 130, 100
@@ -121,3 +123,36 @@ def test_a_context_is_kept_only_where_it_helps():
     rank = checkpoint.market.of(np.log(world.v_TN[70 * 24 :]).mean(axis=1))
     weight = made.weights["1h"][1][0]
     assert weight[np.argmax(rank)] > weight[np.argmin(rank)] + 0.05
+
+
+def test_some_coins_alone_are_told_what_the_whole_market_is():
+    """Weights that move with the market's volatility must not move with who is asked about."""
+    world = World(80, coins=8)
+    members = {"one": world.member(0.5, 0.5, 0.2), "other": world.member(0.9, 0.5, 0.3)}
+    checkpoint, _ = fused(world, members, 60, dict.fromkeys(members, BOTH))
+    part = checkpoint.parts["1h"]
+    moving = np.zeros((1, 2 * len(members) + 1))
+    moving[0, 1:] = 0.2, 0.8, 1.0, -0.6
+    parts = {"1h": replace(part, context="volatility", draws_SD=moving)}
+    checkpoint = replace(checkpoint, parts={**checkpoint.parts, **parts})
+    hour = {n: hour_of(f, 61 * 24) for n, f in members.items()}
+    wild = [2, 5]
+
+    def p_up(forecasts, **more):
+        labels = {k: np.full((1, len(next(iter(forecasts.values())).symbols)), np.nan) for k in world.labels}
+        made = apply(checkpoint, forecasts, labels, versions={n: n for n in members}, cost=0.0014, **more)
+        return made.forecast.p_up_HTN[0, 0]
+
+    some = {n: f.of_coins(wild) for n, f in hour.items()}
+    everyone = p_up(hour)[wild]
+    market_T = market_variance(hour, checkpoint.outputs)
+    np.testing.assert_allclose(p_up(some, market_T=market_T), everyone, rtol=1e-12)
+    assert not np.allclose(p_up(some), everyone, rtol=1e-6)
+
+
+def hour_of(forecast, t: int):
+    """One hour of a forecast."""
+    s = slice(t, t + 1)
+    cube = {k: getattr(forecast, k)[:, s] for k in ("p_up_HTN", "mean_HTN", "log_var_HTN")}
+    flat = {k: getattr(forecast, k)[s] for k in ("p_beats_median_TN", "realised_var_TN")}
+    return replace(forecast, ts=forecast.ts[s], **cube, **flat)

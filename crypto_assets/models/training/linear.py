@@ -112,12 +112,15 @@ def _choose(data: DevicePanel, train_rows: tuple[int, int], valid_rows: tuple[in
 def _judge(found_2BPK: Tensor, data: DevicePanel, rows: tuple[int, int], base_4: Tensor, w_PFK: Tensor) -> None:
     """Add, week by week, the products of each solution's answers with the truth and with themselves."""
     week_T = torch.arange(*rows, device=base_4.device) // WEEK
-    P, F, K = w_PFK.shape
+    B, (P, F, K) = found_2BPK.shape[1], w_PFK.shape
     w_FJ = w_PFK.transpose(0, 1).reshape(F, P * K).float()
     for x_RF, y_RK, listed_T in _rows(data, rows, base_4):
         z_RPK = (x_RF @ w_FJ).double().unflatten(-1, (P, K))
-        found_2BPK[0].index_add_(0, week_T[listed_T], z_RPK * y_RK[:, None].double())
-        found_2BPK[1].index_add_(0, week_T[listed_T], z_RPK.square())
+        in_week_BR = torch.nn.functional.one_hot(
+            week_T[listed_T], B
+        ).T.double()  # the same bits on any device, unlike index_add
+        for found_BPK, products_RPK in zip(found_2BPK, (z_RPK * y_RK[:, None], z_RPK.square()), strict=True):
+            found_BPK += (in_week_BR @ products_RPK.flatten(1)).unflatten(-1, (P, K))
 
 
 def _shares(hit_BPK: Tensor, power_BPK: Tensor) -> tuple[Tensor, Tensor]:
